@@ -1,0 +1,204 @@
+"""Sessions to padded arrays and back (derived in lesson 05).
+
+A network reads a rectangle: one row a sequence, one column a position. Sessions have any
+length, so they are *right-padded*: the real events stand first, code 0 fills the rest. Each
+real position carries the row of the log that it came from; a forecast made at that position
+goes back to that row, beside the baselines' and the oracle's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from course_lib.errors import CourseError
+
+PADDING = 0
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What each code of a sequence stands for: 0 padding, 1.. the names, the last one unknown.
+
+    Attributes:
+        names: The names that have a code of their own, in the order of their codes.
+    """
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def fit(cls, values: pd.Series, rows: np.ndarray | None = None) -> Vocabulary:
+        """Give each value that occurs a code, in the order of the column's categories.
+
+        Args:
+            values: A column of the log, one value a row; missing ones get no code.
+            rows: Mask of the rows to look at, those of the training part; None: all.
+        """
+        seen = values if rows is None else values[np.asarray(rows)]
+        categories = seen.astype("category").cat.remove_unused_categories().cat.categories
+        return cls(tuple(str(name) for name in categories))
+
+    @property
+    def unknown(self) -> int:
+        """The code of a value that the vocabulary has no name for, a missing one included."""
+        return len(self.names) + 1
+
+    @property
+    def size(self) -> int:
+        """How many codes there are, padding and unknown included."""
+        return len(self.names) + 2
+
+    def encode(self, values: pd.Series | Iterable[str]) -> np.ndarray:
+        """Return the int32 code of each value."""
+        column = pd.Series(values).astype("category")
+        code = {name: number for number, name in enumerate(self.names, start=1)}
+        table = [code.get(str(name), self.unknown) for name in column.cat.categories]
+        return np.array([*table, self.unknown], dtype=np.int32)[column.cat.codes.to_numpy()]
+
+    def decode(self, codes: np.ndarray) -> list[str]:
+        """Return the name of each code; padding reads ``"(padding)"``."""
+        names = ["(padding)", *self.names, "(unknown)"]
+        return [names[code] for code in np.asarray(codes).ravel()]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Right-padded sequences, all arrays of shape ``[sequences, length]``.
+
+    Attributes:
+        inputs: int32 codes of a `Vocabulary`, 0 = padding.
+        targets: int32 place of the right answer in `outcomes`, 0 where `mask` is False.
+        mask: bool, True where the position is scored: a real event, selected, with a label.
+        rows: int64 row of the log that the position stands for, -1 where there is none: at
+            padding, and at events repeated from the sequence before as context.
+        session_id: The session of each sequence, shape ``[sequences]``.
+        outcomes: What is predicted, in the order of the network's outputs.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    mask: np.ndarray
+    rows: np.ndarray
+    session_id: np.ndarray
+    outcomes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def length(self) -> int:
+        """Positions in a sequence, padding included."""
+        return self.inputs.shape[1]
+
+    def take(self, which: np.ndarray) -> Sequences:
+        """Return some of the sequences, by number or mask."""
+        arrays = ("inputs", "targets", "mask", "rows", "session_id")
+        return replace(self, **{name: getattr(self, name)[which] for name in arrays})
+
+    def to_rows(self, predictions: np.ndarray, n_rows: int) -> np.ndarray:
+        """Bring predictions made at positions back to the rows of the log.
+
+        Args:
+            predictions: Shape ``[sequences, length, ...]``.
+            n_rows: Rows of the log.
+
+        Returns:
+            Shape ``[n_rows, ...]``; NaN in rows that no sequence stands for.
+        """
+        predictions = np.asarray(predictions)
+        if predictions.shape[:2] != self.rows.shape:
+            raise CourseError(
+                f"These predictions have shape {predictions.shape}, but the sequences are "
+                f"{self.rows.shape[0]} x {self.rows.shape[1]} positions: predict at every "
+                "position (return_sequences=True)."
+            )
+        by_row = np.full((n_rows, *predictions.shape[2:]), np.nan, dtype=np.float64)
+        real = self.rows >= 0
+        by_row[self.rows[real]] = predictions[real]
+        return by_row
+
+
+def outcome_codes(labels: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the place of each label among the outcomes (-1 where missing), and the outcomes.
+
+    Args:
+        labels: `sessions.next_event` (categories) or `sessions.purchase_later` (boolean, whose
+            outcomes are False, True in this order).
+    """
+    if pd.api.types.is_bool_dtype(labels.dtype):
+        codes = labels.astype("boolean").astype("Int8").fillna(-1).to_numpy(dtype=np.int32)
+        return codes, ("False", "True")
+    column = labels.astype("category")
+    outcomes = tuple(str(name) for name in column.cat.categories)
+    return column.cat.codes.to_numpy().astype(np.int32), outcomes
+
+
+def event_sequences(
+    log: pd.DataFrame,
+    vocabulary: Vocabulary,
+    labels: pd.Series,
+    *,
+    rows: np.ndarray | None = None,
+    length: int = 64,
+    overlap: int | None = None,
+) -> Sequences:
+    """Lay the sessions of a log out as right-padded sequences, every row scored once.
+
+    A session of more than `length` events goes on in further sequences; each of them begins
+    with the last `overlap` events of the one before, which are read as context and not scored
+    a second time.
+
+    Args:
+        log: A clean log with ``session_id``.
+        vocabulary: Codes for ``log[log.attrs["event_column"]]``.
+        labels: What follows each row, aligned with the log.
+        rows: Mask of the rows to score, e.g. ``split.rows(log, "train")``; None: all. Sessions
+            without any such row are left out; those with one are read whole.
+        length: Positions in a sequence.
+        overlap: Events repeated as context; None: half of `length`.
+
+    Raises:
+        CourseError: If the lengths do not fit together, or no row is selected.
+    """
+    overlap = length // 2 if overlap is None else overlap
+    if not 0 <= overlap < length:
+        raise CourseError(
+            f"Sequences of {length} events cannot repeat {overlap} events as context: choose an "
+            f"overlap from 0 to {length - 1}."
+        )
+    chosen = np.ones(len(log), bool) if rows is None else np.asarray(rows, dtype=bool)
+    if not chosen.any():
+        raise CourseError("No row of the log is selected, so there is no sequence to build.")
+    codes = vocabulary.encode(log[log.attrs.get("event_column", "event")])
+    targets, outcomes = outcome_codes(labels)
+
+    session = log["session_id"].to_numpy()
+    starts = np.flatnonzero(np.r_[True, session[1:] != session[:-1]])
+    ends = np.r_[starts[1:], len(log)]
+    wanted = np.logical_or.reduceat(chosen, starts)
+    starts, ends = starts[wanted], ends[wanted]
+
+    step = length - overlap
+    pieces = 1 + np.maximum(0, -(-(ends - starts - length) // step))
+    part = np.arange(pieces.sum()) - np.repeat(pieces.cumsum() - pieces, pieces)
+    begin = np.repeat(starts, pieces) + part * step
+    end = np.repeat(ends, pieces)
+
+    width = int(min(length, (ends - starts).max()))
+    position = np.arange(width)
+    row = begin[:, None] + position
+    real = row < end[:, None]
+    row = np.where(real, row, 0)
+    fresh = real & ((part == 0)[:, None] | (position >= overlap)) & chosen[row]
+    mask = fresh & (targets[row] >= 0)
+    return Sequences(
+        inputs=np.where(real, codes[row], PADDING).astype(np.int32),
+        targets=np.where(mask, targets[row], 0).astype(np.int32),
+        mask=mask,
+        rows=np.where(fresh, row, -1),
+        session_id=session[begin],
+        outcomes=outcomes,
+    )
