@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from course_lib.baselines import outcomes_and_codes
 from course_lib.errors import CourseError, unknown_name
 
 CLIP = float(np.finfo(np.float64).eps)
@@ -25,32 +26,6 @@ _CHUNK = 4_000_000
 
 
 # --- forecasts beside labels ---------------------------------------------------------------
-
-
-def outcomes_of(labels: pd.Series) -> list:
-    """Return the outcomes that labels can take, in the order of a forecast's columns.
-
-    Args:
-        labels: Categories (``next_event``), or booleans (``purchase_later``).
-
-    Raises:
-        CourseError: If the labels are neither, so that no order of columns is known.
-    """
-    if isinstance(labels.dtype, pd.CategoricalDtype):
-        return list(labels.cat.categories)
-    if pd.api.types.is_bool_dtype(labels.dtype):
-        return [False, True]
-    raise CourseError(
-        f"Labels must be a category or boolean column, not {labels.dtype}: convert them with "
-        "labels.astype('category')."
-    )
-
-
-def _label_codes(labels: pd.Series) -> np.ndarray:
-    """Position of each label among its outcomes, -1 where it is missing; int64, shape [n]."""
-    if isinstance(labels.dtype, pd.CategoricalDtype):
-        return labels.cat.codes.to_numpy(np.int64)
-    return labels.astype("Int8").to_numpy(dtype=np.int64, na_value=-1)
 
 
 def _table(forecast: object, labels: pd.Series, outcomes: list) -> np.ndarray:
@@ -99,8 +74,7 @@ def align(forecast: object, labels: object) -> tuple[np.ndarray, np.ndarray, lis
     labels = labels if isinstance(labels, pd.Series) else pd.Series(labels)
     if not len(labels):
         raise CourseError("There are no rows to score: the labels are empty.")
-    outcomes = outcomes_of(labels)
-    codes = _label_codes(labels)
+    outcomes, codes = outcomes_and_codes(labels)
     table = _table(forecast, labels, outcomes)
     scored = codes >= 0
     if not scored.any():
