@@ -7,18 +7,32 @@ from typing import TYPE_CHECKING
 from course_lib.errors import CourseError, unknown_name
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from course_lib.datasets.cards import Card
 
 PROFILES = ("quick", "full")
+BUILT_IN = (
+    "shopworld",
+    "eshop",
+    "online_retail",
+    "rees46",
+    "dmm",
+    "yoochoose",
+    "beauty",
+    "jd",
+    "retailrocket",
+    "taobao",
+)
 
 
 def names() -> list[str]:
-    """Every log that `load` knows: shopworld, then the published ones."""
-    from course_lib.datasets.public import CARDS
+    """Every log that `load` knows: shopworld, the published ones, then your imported ones."""
+    from course_lib.datasets import own_csv
 
-    return ["shopworld", *CARDS]
+    return [*BUILT_IN, *own_csv.names()]
 
 
 def card(name: str) -> Card:
@@ -27,13 +41,17 @@ def card(name: str) -> Card:
     Raises:
         CourseError: If there is no log of that name.
     """
-    from course_lib.datasets.public import CARDS
-
     if name == "shopworld":
         return _shopworld_card()
-    if name not in CARDS:
-        raise unknown_name("dataset", name, names())
-    return CARDS[name]
+    if name in BUILT_IN:
+        from course_lib.datasets.catalogue import CARDS
+
+        return CARDS[name]
+    from course_lib.datasets import own_csv
+
+    if name in own_csv.names():
+        return own_csv.card(name)
+    raise unknown_name("dataset", name, names())
 
 
 def serving(task: str) -> list[str]:
@@ -49,6 +67,37 @@ def serving(task: str) -> list[str]:
     return [name for name in names() if task in card(name).tasks]
 
 
+def available(name: str) -> bool:
+    """Whether `load(name)` can be answered on this machine, without the network.
+
+    Raises:
+        CourseError: If there is no log of that name, or its file is laid out otherwise.
+    """
+    from course_lib.datasets.catalogue import CARDS
+
+    if card(name).name not in CARDS:
+        return True
+    from course_lib.datasets import public
+
+    return public.locate(name) is not None
+
+
+def fetch(name: str, progress: bool = True) -> list[Path]:
+    """Download a published log into the cache unless it is here already; return its files.
+
+    Raises:
+        CourseError: If there is no log of that name, a login stands before it, or the download
+            fails; the sentence says what to do.
+    """
+    from course_lib.datasets.catalogue import CARDS
+
+    if card(name).name not in CARDS:
+        return []
+    from course_lib.datasets import public
+
+    return public.fetch(name, progress)
+
+
 def load(name: str, profile: str = "quick", seed: int = 1) -> pd.DataFrame:
     """The raw event log called `name`: the columns of `course_lib.events.COLUMNS`, file order.
 
@@ -56,6 +105,10 @@ def load(name: str, profile: str = "quick", seed: int = 1) -> pd.DataFrame:
         name: One of `names()`.
         profile: ``"quick"`` (a laptop, within a minute) or ``"full"`` (everything).
         seed: Which simulated world, or which sample of users where the quick profile samples.
+
+    Returns:
+        A DataFrame with a RangeIndex, one row a line of the file; ids may be missing. Its
+        ``attrs`` are those of `course_lib.events.attach_attrs` and ``decision_events``.
 
     Raises:
         CourseError: If the name or profile is unknown, or the log is not here and cannot be
@@ -70,14 +123,18 @@ def load(name: str, profile: str = "quick", seed: int = 1) -> pd.DataFrame:
         from course_lib.datasets import shopworld
 
         return shopworld.load(profile, seed)
-    from course_lib.datasets import public
+    if facts.name in BUILT_IN:
+        from course_lib.datasets import public
 
-    return public.load(name, profile, seed)
+        return public.load(name, profile, seed)
+    from course_lib.datasets import own_csv
+
+    return own_csv.load(name)
 
 
 def _shopworld_card() -> Card:
     from course_lib.datasets.cards import Card
-    from course_lib.events import TASKS
+    from course_lib.events import COLUMNS, TASKS
 
     return Card(
         name="shopworld",
@@ -85,9 +142,10 @@ def _shopworld_card() -> Card:
         tasks=TASKS,
         clock="time",
         event_column="event",
-        columns={},
+        columns={name: what for name, what in COLUMNS.items() if name != "session_id"},
         rows=None,
         licence="Apache-2.0, as the course",
-        citation="this course",
-        address="built in: simulated on your machine",
+        citation="the course itself",
+        page="built in: simulated on your machine",
+        notes=("dirt is mixed in on purpose, and the truth about it is known",),
     )

@@ -33,14 +33,23 @@ def data_folder() -> Path | None:
     return folder
 
 
-def find(name: str, folders: list[Path]) -> Path | None:
-    """The first file called `name`, packed or not, in `folders`; None where there is none."""
+def cache_folder() -> Path:
+    """Where downloads are kept: ``COURSE_CACHE``, or the user's cache folder."""
+    named = os.environ.get("COURSE_CACHE")
+    if named:
+        return Path(named).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("sequence-course"))
+
+
+def candidates(name: str, folders: list[Path]) -> Iterator[Path]:
+    """Every file called `name`, packed or not, in `folders`, in that order."""
     for folder in folders:
         for ending in PACKED:
             path = folder / f"{name}{ending}"
             if path.is_file():
-                return path
-    return None
+                yield path
 
 
 @contextmanager
@@ -49,16 +58,17 @@ def open_bytes(path: Path, member: str | None = None) -> Iterator[BinaryIO]:
 
     Args:
         path: The file; ``.gz`` and ``.zip`` are unpacked.
-        member: The file wanted from a zip; without it the zip must hold one file.
+        member: The file wanted from a zip; a zip that holds one file only needs none.
 
     Raises:
         CourseError: If the file is torn, no archive, or does not hold `member`.
     """
+    kind = path.suffix.lower()
     try:
-        if path.suffix == ".gz":
+        if kind == ".gz":
             with gzip.open(path, "rb") as stream:
                 yield stream
-        elif path.suffix == ".zip":
+        elif kind == ".zip":
             with zipfile.ZipFile(path) as archive, archive.open(_member(archive, member)) as stream:
                 yield stream
         else:
@@ -66,18 +76,32 @@ def open_bytes(path: Path, member: str | None = None) -> Iterator[BinaryIO]:
                 yield stream
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise CourseError(
-            f"File {path.name} is torn or no real {path.suffix[1:]} file ({error}); "
-            "fetch it again, whole."
+            f"File {path.name} is torn or no real {kind[1:]} file ({error}); fetch it again, whole."
         ) from error
 
 
+def first_line(path: Path, member: str | None = None, limit: int = 4096) -> str:
+    """The first line of a text file, packed or not; at most `limit` bytes of it.
+
+    Raises:
+        CourseError: As `open_bytes`.
+    """
+    with open_bytes(path, member) as stream:
+        line = stream.readline(limit)
+    return line.decode("utf-8-sig", errors="replace").rstrip("\r\n")
+
+
 def _member(archive: zipfile.ZipFile, member: str | None) -> str:
-    files = [name for name in archive.namelist() if not name.endswith("/")]
-    files = [name for name in files if not name.startswith("__MACOSX")]
-    wanted = [name for name in files if member is None or Path(name).name == member]
+    files = [
+        name
+        for name in archive.namelist()
+        if not name.endswith("/") and not name.startswith("__MACOSX")
+    ]
+    wanted = [name for name in files if member and Path(name).name == member]
+    wanted = wanted or (files if len(files) == 1 else [])
     if len(wanted) != 1:
         raise CourseError(
             f"Archive {Path(archive.filename or '').name} should hold "
-            f"{member or 'exactly one file'}, but holds {', '.join(files) or 'nothing'}."
+            f"{member or 'exactly one file'}, but holds {', '.join(files[:5]) or 'nothing'}."
         )
     return wanted[0]
