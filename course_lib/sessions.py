@@ -229,7 +229,7 @@ def examples(log: pd.DataFrame, task: str, prefix: int | None = None) -> pd.Data
     if prefix is not None:
         if prefix < 1:
             raise CourseError(f"A prefix shows at least 1 event, not {prefix}.")
-        keep &= np.arange(len(log)) - first == prefix - 1
+        keep = keep & (np.arange(len(log)) - first == prefix - 1)
     rows = np.flatnonzero(keep)
     following = rows + 1
     if task == "purchase_intent":
