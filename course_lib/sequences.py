@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from course_lib.baselines import outcomes_and_codes
 from course_lib.errors import CourseError
+from course_lib.sessions import session_ids
 
 PADDING = 0
 
@@ -83,7 +85,7 @@ class Sequences:
     mask: np.ndarray
     rows: np.ndarray
     session_id: np.ndarray
-    outcomes: tuple[str, ...]
+    outcomes: tuple
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -121,21 +123,6 @@ class Sequences:
         return by_row
 
 
-def outcome_codes(labels: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the place of each label among the outcomes (-1 where missing), and the outcomes.
-
-    Args:
-        labels: `sessions.next_event` (categories) or `sessions.purchase_later` (boolean, whose
-            outcomes are False, True in this order).
-    """
-    if pd.api.types.is_bool_dtype(labels.dtype):
-        codes = labels.astype("boolean").astype("Int8").fillna(-1).to_numpy(dtype=np.int32)
-        return codes, ("False", "True")
-    column = labels.astype("category")
-    outcomes = tuple(str(name) for name in column.cat.categories)
-    return column.cat.codes.to_numpy().astype(np.int32), outcomes
-
-
 def event_sequences(
     log: pd.DataFrame,
     vocabulary: Vocabulary,
@@ -154,14 +141,16 @@ def event_sequences(
     Args:
         log: A clean log with ``session_id``.
         vocabulary: Codes for ``log[log.attrs["event_column"]]``.
-        labels: What follows each row, aligned with the log.
+        labels: What follows each row: `sessions.next_event`, or `sessions.purchase_later`,
+            whose outcomes are False and True.
         rows: Mask of the rows to score, e.g. ``split.rows(log, "train")``; None: all. Sessions
             without any such row are left out; those with one are read whole.
         length: Positions in a sequence.
         overlap: Events repeated as context; None: half of `length`.
 
     Raises:
-        CourseError: If the lengths do not fit together, or no row is selected.
+        CourseError: If the lengths do not fit together, labels or mask do not fit the log, or
+            no row is selected.
     """
     overlap = length // 2 if overlap is None else overlap
     if not 0 <= overlap < length:
@@ -169,14 +158,19 @@ def event_sequences(
             f"Sequences of {length} events cannot repeat {overlap} events as context: choose an "
             f"overlap from 0 to {length - 1}."
         )
-    chosen = np.ones(len(log), bool) if rows is None else np.asarray(rows, dtype=bool)
+    chosen = np.ones(len(log), bool) if rows is None else np.asarray(rows)
+    if chosen.dtype != bool or len(chosen) != len(log) or len(labels) != len(log):
+        raise CourseError(
+            f"The log has {len(log)} rows: give one label to each, and a boolean mask over them "
+            "as split.rows(log, 'train') gives it."
+        )
     if not chosen.any():
         raise CourseError("No row of the log is selected, so there is no sequence to build.")
     codes = vocabulary.encode(log[log.attrs.get("event_column", "event")])
-    targets, outcomes = outcome_codes(labels)
+    outcomes, targets = outcomes_and_codes(labels)
 
-    session = log["session_id"].to_numpy()
-    starts = np.flatnonzero(np.r_[True, session[1:] != session[:-1]])
+    session = session_ids(log)
+    starts = np.flatnonzero(np.diff(session, prepend=-1))
     ends = np.r_[starts[1:], len(log)]
     wanted = np.logical_or.reduceat(chosen, starts)
     starts, ends = starts[wanted], ends[wanted]
@@ -200,5 +194,5 @@ def event_sequences(
         mask=mask,
         rows=np.where(fresh, row, -1),
         session_id=session[begin],
-        outcomes=outcomes,
+        outcomes=tuple(outcomes),
     )

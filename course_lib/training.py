@@ -73,7 +73,8 @@ class _Line:
 
     def __init__(self, shown: bool) -> None:
         self._handle = None
-        self._notebook = shown and "ipykernel" in sys.modules
+        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+        self._notebook = shown and hasattr(shell, "kernel")
         self._terminal = shown and not self._notebook and sys.stdout.isatty()
 
     def write(self, text: str, last: bool = False) -> None:

@@ -9,7 +9,7 @@ from course_lib.training import set_seed
 
 def event_rnn(
     vocabulary: Vocabulary,
-    outcomes: tuple[str, ...],
+    outcomes: tuple,
     *,
     width: int = 64,
     embedding: int = 16,
