@@ -103,7 +103,8 @@ class Split:
 
     def __str__(self) -> str:
         """Say in one sentence how the log was split."""
-        where = "; ".join(f"{part} from {time}" for part, time in self.boundaries.items())
+        form = "%Y-%m-%d %H:%M"
+        where = "; ".join(f"{part} from {edge:{form}}" for part, edge in self.boundaries.items())
         return f"Split by {self.by} ({where or self.reason}), fingerprint {self.fingerprint}."
 
 
