@@ -20,6 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := run
 
 setup: $(READY)
+	@echo "The environment is ready: $(BIN)/course --help"
 
 $(READY): requirements.lock pyproject.toml
 	@python=; for candidate in $(CANDIDATES); do \
@@ -34,21 +35,21 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: setup
+run: $(READY)
 	$(BIN)/course run --jobs $(JOBS)
 
-lab: setup
+lab: $(READY)
 	$(BIN)/course lab
 
-test: setup
+test: $(READY)
 	$(BIN)/python -m pytest $(PYTEST_FLAGS) -n $(JOBS) --dist loadfile --no-loadscope-reorder \
 	  --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-kernel-startup-timeout 120 \
 	  --nbval-sanitize-with tests/notebooks/sanitize.cfg tests notebooks solutions
 
-build: setup
+build: $(READY)
 	$(BIN)/course build --jobs $(JOBS)
 
-lint: setup
+lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports

@@ -324,8 +324,9 @@ def list_logs() -> None:
     width = max(map(len, names))
     for name in names:
         card = datasets.card(name)
+        here = "here" if datasets.available(name) else "not here yet"
         typer.echo(f"{name:<{width}}  {card.title}")
-        typer.echo(f"{'':<{width}}  serves {', '.join(card.tasks)}; clock: {card.clock}")
+        typer.echo(f"{'':<{width}}  {here}; serves {', '.join(card.tasks)}; clock: {card.clock}")
 
 
 @data_app.command()
@@ -361,9 +362,9 @@ Then, for example: course run 01 -p dataset=myshop""",
 )
 def import_file(
     file: Annotated[Path, typer.Argument(help="CSV (gzipped or not) or Parquet.")],
-    user: Annotated[str, typer.Option(help="Column that says who acted.")],
-    time: Annotated[str, typer.Option(help="Column that says when.")],
-    item: Annotated[str, typer.Option(help="Column that says on which item.")],
+    user: Annotated[str | None, typer.Option(help="Column that says who acted.")] = None,
+    time: Annotated[str | None, typer.Option(help="Column that says when.")] = None,
+    item: Annotated[str | None, typer.Option(help="Column that says on which item.")] = None,
     event: Annotated[str | None, typer.Option(help="Column that says what happened.")] = None,
     session: Annotated[str | None, typer.Option(help="Column of the shop's own sessions.")] = None,
     category: Annotated[str | None, typer.Option(help="Column of the item's category.")] = None,
@@ -373,12 +374,14 @@ def import_file(
         typer.Option(metavar="THEIRS=OURS", help="What a value of the event column means."),
     ] = None,
     sep: Annotated[str | None, typer.Option(help="What separates columns.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of the text; UTF-8 by default.")] = None,
     name: Annotated[str | None, typer.Option(help="What to call the log.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the imported log.")] = None,
 ) -> None:
     """Read your own shop's log, repair what can be repaired, and say what was done.
 
-    Rows that cannot be used are put in quarantine with the reason; none vanishes.
+    Columns that are not named are guessed, and the report says what was guessed. Rows that
+    cannot be used are put in quarantine with the reason; none vanishes.
     """
     from course_lib.datasets.own_csv import import_log
 
@@ -401,6 +404,7 @@ def import_file(
                 price=price,
                 map_event=mapping,
                 sep=sep,
+                encoding=encoding,
                 name=name,
                 out=out,
             )

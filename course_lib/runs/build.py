@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 
+from course_lib.checks.generator import generate_exercise
 from course_lib.errors import CourseError
 from course_lib.runs.execution import CELL_TIMEOUT, Run, execute_runs
 from course_lib.runs.lessons import lesson_files, pick_lessons, read_lesson
@@ -40,13 +41,6 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.path.as_posix()}: {self.what}"
-
-
-def generated_exercise(solution: Notebook) -> Notebook:
-    """Return the exercise that a solution notebook stands for, not executed."""
-    from course_lib.checks.generator import generate_exercise
-
-    return generate_exercise(solution)
 
 
 def build(
@@ -97,7 +91,7 @@ def build(
             wanted[path] = new if fresh else keep_equal_outputs(new, wanted[path], patterns)
     for path in sources:
         if path.parent.name == "solutions":
-            exercise = generated_exercise(without_outputs(wanted[path]))
+            exercise = generate_exercise(without_outputs(wanted[path]), f"solutions/{path.name}")
             wanted[root / "exercises" / path.name] = normalise(exercise, root)
     for path, notebook in wanted.items():
         findings += _settle(path, notebook, root, check)

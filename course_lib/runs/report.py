@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from course_lib.claims import METADATA_KEY
 from course_lib.runs.execution import Result, read_results
-
-CLAIM_KEY = "course_claim"
 
 
 @dataclass
@@ -42,7 +41,7 @@ def claims_in(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
-            claim = output.get("metadata", {}).get(CLAIM_KEY)
+            claim = output.get("metadata", {}).get(METADATA_KEY)
             if claim:
                 found.append(dict(claim))
     return found
