@@ -136,10 +136,10 @@ def fit(
     train: Sequences,
     validation: Sequences,
     *,
-    epochs: int = 15,
+    epochs: int = 10,
     patience: int = 3,
     batch_size: int = 128,
-    learning_rate: float = 4e-3,
+    learning_rate: float = 3e-3,
     seed: int = 1,
     jit_compile: bool | None = None,
     progress: bool = True,
@@ -153,8 +153,9 @@ def fit(
         epochs: At most so many passes over `train`.
         patience: Stop after so many epochs without a better validation log-loss.
         batch_size: Sequences a step.
-        learning_rate: Of Adam; gradients are cut to norm 1, because a recurrent network's now
-            and then explode.
+        learning_rate: Of Adam at the start; it falls along half a cosine to nearly 0 at the end
+            of `epochs` (Loshchilov and Hutter, "SGDR", 2017). Gradients are cut to norm 1,
+            because a recurrent network's now and then explode.
         seed: Of the shuffling (and dropout, where the model has some).
         jit_compile: Compile the step with XLA; None: where that pays, in runs of some length.
         progress: Show one line that is rewritten after every epoch.
@@ -171,12 +172,15 @@ def fit(
             raise CourseError(f"The {name} part has no scored position: nothing can be learnt.")
     if train.outcomes != validation.outcomes:
         raise CourseError("The training and validation parts predict different outcomes.")
+    steps = epochs * -(-len(train) // batch_size)
     if jit_compile is None:
-        steps = epochs * -(-len(train) // batch_size)
         jit_compile = keras.backend.backend() != "torch" and steps >= XLA_PAYS_FROM_STEPS
     set_seed(seed)
     model.compile(
-        keras.optimizers.Adam(learning_rate, clipnorm=1.0),
+        keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=0.02),
+            clipnorm=1.0,
+        ),
         loss=keras.losses.SparseCategoricalCrossentropy(
             from_logits=True, reduction="mean_with_sample_weight"
         ),
