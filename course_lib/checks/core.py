@@ -169,6 +169,8 @@ class Report:
         return self.status == PASSED
 
     def __str__(self) -> str:
+        if self.status == UNKNOWN:
+            return self.sentence
         lines = [self._headline()]
         if self.mistake:
             lines.append(f"  {self.mistake}")
@@ -200,29 +202,34 @@ class Report:
     def _repr_html_(self) -> str:
         """Return the report as HTML that reads in light and dark themes, without colour too."""
         colour = {PASSED: "#2e7d32", FAILED: "#b26a00"}.get(self.status, "#607d8b")
-        parts = [f"<b>{html.escape(self._headline())}</b>"]
+        parts = [] if self.status == UNKNOWN else [f"<b>{as_html(self._headline())}</b>"]
         if self.mistake:
-            parts.append(f"<p style='margin:.4em 0'>{html.escape(self.mistake)}</p>")
+            parts.append(f"<p style='margin:.4em 0'>{as_html(self.mistake)}</p>")
         if self.cases:
             rows = []
             for case in self.cases:
                 mark, word = ("✓", "holds") if case.holds else ("✗", "fails")
                 detail = ""
                 if case.otherwise and not case.holds:
-                    detail = f"<br><span style='opacity:.8'>{html.escape(case.otherwise)}</span>"
+                    detail = f"<br><span style='opacity:.8'>{as_html(case.otherwise)}</span>"
                 rows.append(
                     "<tr><td style='text-align:left;vertical-align:top;white-space:nowrap'>"
-                    f"{mark} {word}</td><td style='text-align:left'>{html.escape(case.what)}"
+                    f"{mark} {word}</td><td style='text-align:left'>{as_html(case.what)}"
                     f"{detail}</td></tr>"
                 )
             parts.append(f"<table style='margin:.3em 0'>{''.join(rows)}</table>")
         if self.sentence:
-            parts.append(f"<p style='margin:.4em 0'>{html.escape(self.sentence)}</p>")
+            parts.append(f"<p style='margin:.4em 0'>{as_html(self.sentence)}</p>")
         if self._hint_helps():
             parts.append(f"<div>Stuck? <code>hint(&quot;{self.exercise}&quot;)</code></div>")
         return (
             f"<div style='border-left:4px solid {colour};padding:.3em .8em'>{''.join(parts)}</div>"
         )
+
+
+def as_html(text: str) -> str:
+    """Return a sentence as HTML, what stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 class _Stop(Exception):
@@ -352,8 +359,7 @@ class Answer:
         """Return a copy of something that the notebook's own cells define."""
         if name not in self._names:
             raise _Stop(
-                f"`{name}` is not there: run the cells above the exercise first, from the top.",
-                UNWRITTEN,
+                f"`{name}` is not there: run the cells above the exercise first, from the top."
             )
         return private_copy(self._names[name])
 

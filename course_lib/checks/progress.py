@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.checks.core import Report, exercises, find
+from course_lib.checks.core import Report, as_html, exercises, find
 from course_lib.errors import CourseError
 
 _VERSION = 1
@@ -150,7 +150,7 @@ class Text:
     def _repr_html_(self) -> str:
         return (
             "<div style='border-left:4px solid #607d8b;padding:.3em .8em'>"
-            f"{html.escape(self.text)}</div>"
+            f"{as_html(self.text)}</div>"
         )
 
 
