@@ -10,7 +10,7 @@ import exercise_proof as proof
 import pytest
 
 from course_lib.checks.core import exercises, find
-from course_lib.checks.generator import exercise_differences, exercise_of, read_notebook
+from course_lib.checks.generator import exercise_of, read_notebook
 
 ROOT = Path(__file__).parents[1]
 SOLUTIONS = {file.stem[:2]: file for file in sorted((ROOT / "solutions").glob("[0-9]*.ipynb"))}
@@ -107,7 +107,3 @@ def test_last_hint_says_where_to_look(exercise: str) -> None:
     assert any(heading in last for heading in headings), (
         f"the last hint of {exercise} quotes no heading of lesson {lesson}: {last!r}"
     )
-
-
-def test_exercises_are_what_the_solutions_generate() -> None:
-    assert exercise_differences(ROOT) == []
