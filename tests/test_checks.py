@@ -419,12 +419,14 @@ def test_reset_restores_one_cell_and_keeps_the_learners(sample: ModuleType, home
     mine = copy.deepcopy(shipped)
     mine.cells[4].source = "label_next = 'ä'"
     mine.cells[2].source = "# my own note"
+    mine.cells[5].outputs = [{"output_type": "stream", "name": "stdout", "text": "passed"}]
+    mine.cells[5].execution_count = 3
     nbformat.write(mine, file)
     hint("90.1")
     hint("90.2")
     sentence = reset("90.1")
     after = read_notebook(file)
-    assert after.cells[4] == shipped.cells[4]
+    assert after.cells[4:6] == shipped.cells[4:6]
     assert after.cells[2].source == "# my own note"
     backup = list((home / ".course" / "backups").iterdir())
     assert [kept.read_text(encoding="utf-8") for kept in backup] == ["label_next = 'ä'\n"]

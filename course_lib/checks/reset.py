@@ -17,8 +17,8 @@ from course_lib.errors import CourseError
 def reset(exercise_id: str, root: Path | None = None) -> str:
     """Restore an exercise's cell in ``exercises/`` and start its progress over.
 
-    What stood in the cell is kept in ``.course/backups``. Other cells stay as they are. A cell
-    that was deleted is put back before its check.
+    What stood in the cell is kept in ``.course/backups``. Other cells stay as they are, but the
+    report below the check goes. A cell that was deleted is put back before its check.
 
     Args:
         exercise_id: ``"02.1"``.
@@ -42,9 +42,12 @@ def reset(exercise_id: str, root: Path | None = None) -> str:
             forget(task.id)
             return f"Exercise {task.id} is as it was shipped; its progress starts over."
         backup = _keep(folder, task.id, kept.source)
-        kept.source, kept.outputs, kept.execution_count = shipped.source, [], None
+        kept.source, kept.metadata = shipped.source, shipped.metadata
     else:
         notebook.cells.insert(_place_of(notebook, task.id), shipped)
+    for cell in notebook.cells:
+        if task.id in (exercise_of(cell), check_of(cell)):
+            cell.outputs, cell.execution_count = [], None
     write_in_one_step(file, nbformat.writes(notebook) + "\n")
     forget(task.id)
     kept_in = f" What stood there is kept in {backup}." if backup else ""
