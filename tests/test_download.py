@@ -74,7 +74,7 @@ def server(monkeypatch):
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         state.address = f"http://127.0.0.1:{running.server_port}/log.bin"
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         yield state
         running.shutdown()

@@ -224,7 +224,8 @@ def _parsed(lines: _Lines, sep: str | None, guesses: list[str]) -> Rows:
     if parser.extra_lines:
         guesses = [
             *guesses,
-            f"{parser.extra_lines:,} lines continue the row before them (line ends inside quotes)",
+            f"quoted values with line ends in them are one value ({parser.extra_lines:,} more lines "
+            "than rows)",
         ]
     return Rows(
         source=lines.source,

@@ -168,14 +168,16 @@ def _always(value: str | None, rows: int) -> pd.Series:
 
 
 def _named(codes: pd.Series, names: dict) -> pd.Series:
-    """Codes replaced by names, as a category; an unknown code stays what it is, as text."""
+    """Codes replaced by names, as a category of those that occur, in the order of `names`.
+
+    An unknown code stays what it is, as text.
+    """
     known = codes.map(names)
     odd = codes[known.isna() & codes.notna()].astype("str")
     known = known.astype("str").where(known.notna())
     known[odd.index] = odd
-    return pd.Series(
-        pd.Categorical(known, categories=[*dict.fromkeys(names.values()), *sorted(set(odd))])
-    )
+    order = [*dict.fromkeys(names.values()), *sorted(set(odd) - set(names.values()))]
+    return pd.Series(pd.Categorical(known, categories=order).remove_unused_categories())
 
 
 def _since_epoch(counts: pd.Series, per_second: int = 1) -> pd.Series:
@@ -205,10 +207,8 @@ def _read_eshop(paths: list[Path], part: Part) -> pd.DataFrame:
     whole += ("colour", "location", "model photography", "price", "price 2", "page")
     dtype = dict.fromkeys(whole, "Int64") | {"page 2 (clothing model)": "str"}
     raw = _table(paths[0], dtype, member="e-shop clothing 2008.csv", sep=";")
-    day = pd.to_datetime(
-        raw["year"] * 10_000 + raw["month"] * 100 + raw["day"], format="%Y%m%d", errors="coerce"
-    )
-    stamp = day.dt.tz_localize("UTC").astype(STAMP) + pd.to_timedelta(raw["order"], unit="s")
+    day = (raw["year"] * 10_000 + raw["month"] * 100 + raw["day"]).astype("str")
+    stamp = _dates(day, "%Y%m%d") + pd.to_timedelta(raw["order"], unit="s")
     return _log(
         raw,
         user_id=_id(raw["session ID"]),
