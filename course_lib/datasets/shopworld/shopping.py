@@ -109,9 +109,10 @@ def draw_items(
         reach = CATEGORY if tries < 3 else DEPARTMENT if tries < 6 else SHOP
         item[root[todo]] = shelf.draw(day[todo], promoted[todo], wish[todo], reach, rng)
         before, shown = shown, item[pointer[introduced]]
-        changed = np.zeros(len(visits.user), dtype=bool)
-        changed[events.session[introduced[shown != before]]] = True
-        check = np.flatnonzero(changed[events.session[introduced]])
+        in_doubt = np.zeros(len(visits.user), dtype=bool)
+        in_doubt[events.session[root[todo]]] = True
+        in_doubt[events.session[introduced[shown != before]]] = True
+        check = np.flatnonzero(in_doubt[events.session[introduced]])
         again = _seen_before(events.session[introduced[check]], shown[check])
         todo, tries = place[check[again]], tries + 1
     has_item = pointer >= 0
