@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from course_lib.checks import check, hint, progress
 from course_lib.checks import core as checks_core
@@ -419,7 +419,7 @@ def test_reset_restores_one_cell_and_keeps_the_learners(sample: ModuleType, home
     mine = copy.deepcopy(shipped)
     mine.cells[4].source = "label_next = 'ä'"
     mine.cells[2].source = "# my own note"
-    mine.cells[5].outputs = [{"output_type": "stream", "name": "stdout", "text": "passed"}]
+    mine.cells[5].outputs = [new_output("stream", text="passed")]
     mine.cells[5].execution_count = 3
     nbformat.write(mine, file)
     hint("90.1")

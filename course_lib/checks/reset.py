@@ -46,7 +46,7 @@ def reset(exercise_id: str, root: Path | None = None) -> str:
     else:
         notebook.cells.insert(_place_of(notebook, task.id), shipped)
     for cell in notebook.cells:
-        if task.id in (exercise_of(cell), check_of(cell)):
+        if cell.cell_type == "code" and task.id in (exercise_of(cell), check_of(cell)):
             cell.outputs, cell.execution_count = [], None
     write_in_one_step(file, nbformat.writes(notebook) + "\n")
     forget(task.id)
