@@ -23,6 +23,7 @@ from course_lib.events import REQUIRED
 SECOND = 1_000_000  # timestamps are counted in microseconds
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
+MISSING = np.iinfo(np.int64).min  # what a missing time is in microseconds
 EARLIEST = pd.Timestamp("1990-01-01", tz="UTC")
 """No online shop is older; an earlier date is a clock that was reset."""
 
@@ -216,7 +217,8 @@ def double_fires(rows: Rows, within: float = 1.0) -> np.ndarray:
         raise NotApplicable("timestamps to the minute do not tell one click from two")
     order = rows.order
     user, time = rows.user[order], rows.time[order]
-    near = np.flatnonzero((np.diff(time) <= within * SECOND) & (user[1:] == user[:-1])) + 1
+    soon = (np.diff(time) <= within * SECOND) & (user[1:] == user[:-1]) & (user[1:] >= 0)
+    near = np.flatnonzero(soon & (time[1:] != MISSING)) + 1
     for column in ("event", "item_id"):
         codes = rows.codes(column)
         near = near[codes[order[near]] == codes[order[near - 1]]]
@@ -296,10 +298,11 @@ def late(rows: Rows, after: str = "1min") -> np.ndarray:
         after: The longest delay that is no news.
     """
     _need_dates_to_the_second(rows)
-    known = ~missing_time(rows) & ~rows.set_aside
     if "received_at" in rows.raw and rows.raw["received_at"].notna().any():
         delay = rows.microseconds("received_at") - rows.time
-        return (delay > pd.Timedelta(after) // pd.Timedelta("1us")) & known
+        waited = delay > pd.Timedelta(after) // pd.Timedelta("1us")
+        known = ~missing_time(rows) & rows.raw["received_at"].notna().to_numpy()
+        return waited & known & ~clock_reset(rows)
     order = rows.in_order()
     behind = _runs(rows.user[order])
     behind[1:] |= order[1:] > order[:-1]
@@ -318,6 +321,7 @@ def _instant(stamp: pd.Timestamp) -> int:
 # ------------------------------------------------------------------------------- bots
 
 BROWSING = ("view", "search")
+ENOUGH_GAPS = 20  # fewer gaps do not tell how regular a visitor is
 
 
 @dataclass(frozen=True)
@@ -340,7 +344,8 @@ class BotLimits:
 def visitor_table(rows: Rows, pause: str = "30min") -> pd.DataFrame:
     """One row a user: events, acts (share), spread (of log gaps), hours (distinct).
 
-    Rows set aside so far do not count. Gaps longer than `pause` are absences, no gaps.
+    Rows set aside so far do not count. Gaps longer than `pause` are absences, no gaps; the
+    spread is missing where there are fewer than `ENOUGH_GAPS`.
 
     Args:
         rows: The raw log.
@@ -366,7 +371,9 @@ def visitor_table(rows: Rows, pause: str = "30min") -> pd.DataFrame:
             "user": user[first],
             "events": count,
             "acts": np.bincount(ordinal[acts], minlength=len(first)) / count,
-            "spread": np.where(gaps > 1, np.sqrt(np.maximum(square - mean**2, 0)), np.nan),
+            "spread": np.where(
+                gaps >= ENOUGH_GAPS, np.sqrt(np.maximum(square - mean**2, 0)), np.nan
+            ),
             "hours": np.bitwise_count(seen),
         }
     )
@@ -424,9 +431,9 @@ def missing_price(rows: Rows) -> np.ndarray:
 
 
 def item_medians(rows: Rows) -> np.ndarray:
-    """Each row's item's median price over all its rows with a positive price, float32.
+    """For each row the median of its item's positive prices, over all rows, float64.
 
-    The upper one of two middle prices; NaN for rows without an item or an item without one.
+    NaN for rows without an item and for items without a price.
     """
     items = rows.codes("item_id")
     usable = np.flatnonzero((rows.price > 0) & (items >= 0))
@@ -434,10 +441,10 @@ def item_medians(rows: Rows) -> np.ndarray:
     # Positive float32 sort as their bits do, so a radix sort serves.
     order = stable_order(item, stable_order(price.view(np.uint32)))
     count = np.bincount(item, minlength=int(items.max(initial=-1)) + 1)
-    middle = np.minimum(np.cumsum(count) - count + count // 2, max(len(order) - 1, 0))
-    median = np.full(len(count) + 1, np.nan, dtype=np.float32)
-    has = count > 0
-    median[:-1][has] = price[order[middle[has]]]
+    has, first = count > 0, np.cumsum(count) - count
+    lower, upper = (price[order[(first + half)[has]]] for half in ((count - 1) // 2, count // 2))
+    median = np.full(len(count) + 1, np.nan)
+    median[:-1][has] = (lower.astype(np.float64) + upper) / 2
     return median[items]
 
 
@@ -452,8 +459,6 @@ def absurd_prices(rows: Rows, factor: float = 5.0) -> np.ndarray:
     price, median = rows.price, item_medians(rows)
     with np.errstate(invalid="ignore"):
         far = (price > factor * median) | (price * factor < median)
-    if "invoice" in rows.raw:
-        far &= ~no_product(rows)  # postage and fees cost what they cost
     return (price <= 0) | far
 
 
@@ -778,7 +783,7 @@ def _silence(rows: Rows) -> list[tuple[str, int, str]]:
         return []
     count = np.bincount(hour - hour[0])
     around = np.minimum(np.append(count[1:], 0), np.append(0, count[:-1]))
-    silent = (count < 0.2 * around) & (around >= 100)
+    silent = (count < 0.2 * around) & (around >= 500)
     return [("hour almost without events (gap in the recording?)", silent.sum(), "hours")]
 
 
