@@ -15,3 +15,31 @@ def course_data() -> Path:
     if not folder:
         pytest.skip("COURSE_DATA is not set: no real logs here")
     return Path(folder)
+
+
+# Whole files go to one worker each (--dist loadfile): the longest ones first, so that none is
+# left over at the end with only one worker busy.
+LONGEST_FIRST = (
+    "tests/test_environment.py",
+    "tests/test_lessons_05.py",
+    "tests/test_exercises.py",
+    "notebooks/05_simple_rnn.ipynb",
+    "solutions/05_simple_rnn.ipynb",
+    "tests/test_lessons_",
+    "tests/test_datasets.py",
+    "tests/test_runs.py",
+    "tests/test_build.py",
+    "tests/test_cli.py",
+    "notebooks/",
+    "solutions/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files by `LONGEST_FIRST`; the tests of a file keep their order."""
+
+    def rank(item: pytest.Item) -> int:
+        ranks = (n for n, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start))
+        return next(ranks, len(LONGEST_FIRST))
+
+    items.sort(key=rank)

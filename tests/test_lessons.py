@@ -15,10 +15,7 @@ from course_lib.runs.parameters import read_parameters
 
 ROOT = Path(__file__).parents[1]
 LESSONS = ["00_start_here", "01_clean_the_log", "02_sessions_and_splits", "05_simple_rnn"]
-WITH_EXERCISES = LESSONS[1:]
-STORED = [f"notebooks/{name}" for name in LESSONS] + [
-    f"solutions/{name}" for name in WITH_EXERCISES
-]
+STORED = [f"notebooks/{name}" for name in LESSONS] + [f"solutions/{name}" for name in LESSONS]
 COMPARED_AT_LEAST = 0.6
 UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
 
@@ -37,8 +34,8 @@ def _code(name: str) -> list[dict]:
 def test_no_lesson_is_missing_from_the_list_or_from_the_folders():
     for folder, names in (
         ("notebooks", LESSONS),
-        ("solutions", WITH_EXERCISES),
-        ("exercises", WITH_EXERCISES),
+        ("solutions", LESSONS),
+        ("exercises", LESSONS),
     ):
         assert [path.stem for path in lesson_files(ROOT, folder)] == names
     for name in LESSONS:

@@ -82,6 +82,10 @@ def build(
     ]
     stored = {path: _read(path) for path in sources}
     wanted = {path: normalise(notebook, root) for path, notebook in stored.items()}
+    for path in sources:
+        if path.parent.name == "solutions":
+            exercise = generate_exercise(without_outputs(wanted[path]), f"solutions/{path.name}")
+            wanted[root / "exercises" / path.name] = normalise(exercise, root)
     findings: list[Finding] = []
     if execute:
         executed, findings = _execute(root, sources, jobs, cell_timeout, announce)
@@ -89,10 +93,6 @@ def build(
         for path, notebook in executed.items():
             new = normalise(notebook, root)
             wanted[path] = new if fresh else keep_equal_outputs(new, wanted[path], patterns)
-    for path in sources:
-        if path.parent.name == "solutions":
-            exercise = generate_exercise(without_outputs(wanted[path]), f"solutions/{path.name}")
-            wanted[root / "exercises" / path.name] = normalise(exercise, root)
     for path, notebook in wanted.items():
         findings += _settle(path, notebook, root, check)
     orphans = set(lesson_files(root, "exercises")) - {

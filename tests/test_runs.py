@@ -1,0 +1,162 @@
+"""Planning, executing, resuming and reporting runs, on a course of two tiny lessons."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small_course import code, everything_in, small_course, write_notebook
+
+from course_lib.errors import CourseError
+from course_lib.runs import execution, report
+from course_lib.runs.execution import execute_runs, plan, read_results, unfinished
+from course_lib.runs.parameters import read_parameters
+
+
+@pytest.fixture
+def course(tmp_path) -> Path:
+    return small_course(tmp_path / "course")
+
+
+def test_parameters_are_read_with_types_defaults_and_comments(course):
+    found = read_parameters(course / "notebooks/05_simple_rnn.ipynb")
+    assert {name: (one.type_name, one.default) for name, one in found.items()} == {
+        "dataset": ("str", "shopworld"),
+        "profile": ("str", "quick"),
+        "seed": ("int", 1),
+        "epochs": ("int or None", 3),
+        "rate": ("float", 0.1),
+        "tied": ("bool", False),
+    }
+    assert found["epochs"].help == "passes over the data"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("epochs=7", 7),
+        ("epochs=None", None),
+        ("rate=1", 1.0),
+        ("rate=1e-3", 0.001),
+        ("tied=true", True),
+        ("dataset=jd", "jd"),
+    ],
+)
+def test_values_become_the_parameters_type(course, text, value):
+    name = text.split("=")[0]
+    (run,), _ = plan(course, ["05"], [text])
+    assert run.given[name] == value
+    assert type(run.given[name]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("lessons", "assignment", "message"),
+    [
+        (["5x"], "seed=1", "Unknown lesson '5x'"),
+        (["05"], "epoch=3", "did you mean 'epochs'?"),
+        (["05"], "epochs=many", "'epochs' takes int or None, not 'many'"),
+        (["05"], "seed=1.5", "'seed' takes int"),
+        (["05"], "seed=True", "'seed' takes int"),
+        (["05"], "tied=1", "'tied' takes bool"),
+        (["05"], "seed", "write -p name=value"),
+        (["05"], "profile=fast", "Unknown profile 'fast'"),
+        (["05"], "dataset=shopwolrd", "did you mean 'shopworld'?"),
+        (["05"], "dataset=beauty", "has no next_event or purchase_intent; logs that have it: shop"),
+        (["00", "05"], "seed=2", "Unknown parameter of lesson 00"),
+    ],
+)
+def test_bad_input_is_one_sentence_before_anything_starts(course, lessons, assignment, message):
+    before = everything_in(course)
+    with pytest.raises(CourseError, match=r"^[^\n]+$") as caught:
+        plan(course, lessons, [assignment])
+    assert message in str(caught.value)
+    assert everything_in(course) == before
+
+
+def test_without_names_lessons_that_the_log_cannot_serve_are_left_out_and_named(course):
+    runs, left_out = plan(course, [], ["dataset=beauty"])
+    assert [run.lesson.number for run in runs] == ["00"]
+    assert left_out == ["Lesson 05 is left out: beauty has no next_event or purchase_intent."]
+
+
+def test_a_grid_crosses_the_values_and_every_run_has_its_own_name(course):
+    runs, _ = plan(course, ["05"], ["seed=1", "seed=2", "rate=0.1", "rate=0.2", "seed=2"])
+    assert len(runs) == len({run.name for run in runs}) == 4
+    assert {(run.values["seed"], run.values["rate"]) for run in runs} == {
+        (1, 0.1),
+        (1, 0.2),
+        (2, 0.1),
+        (2, 0.2),
+    }
+    hostile, _ = plan(course, ["00"], [])
+    assert Path(hostile[0].name).name == hostile[0].name
+
+
+def test_runs_are_executed_kept_reported_and_resumed(course, tmp_path):
+    out = tmp_path / "out"
+    assignments = ["seed=1", "seed=13", "dataset=shopworld"]
+    runs, _ = plan(course, ["05"], assignments)
+    lines: list[str] = []
+    results = execute_runs(runs, out, jobs=2, announce=lines.append)
+    by_seed = {result.values["seed"]: result for result in results}
+    assert by_seed[1].error is None
+    assert by_seed[13].error == "code cell 3: AssertionError: unlucky"
+    assert sorted(line[:6].strip() for line in lines) == ["FAILED", "ok"]
+    assert not list(out.rglob(".running-*"))
+
+    # what failed is done again, what succeeded is not, unless its lesson changes
+    assert [run.values["seed"] for run in unfinished(runs, out)] == [13]
+    lesson = course / "notebooks/05_simple_rnn.ipynb"
+    lesson.write_text(lesson.read_text().replace("unlucky", "out of luck"))
+    assert len(unfinished(plan(course, ["05"], assignments)[0], out)) == 2
+
+    index = report.write_index(out).read_text(encoding="utf-8")
+    assert "1 of 2 runs finished" in index
+    assert "AssertionError: unlucky" in index
+    assert "the seed is small" in index
+    for kind, suffix in (("notebooks", "ipynb"), ("pages", "html")):
+        link = f"{kind}/{by_seed[1].name}.{suffix}"
+        assert f'href="{link}"' in index
+        assert (out / link).stat().st_size > 0
+    injected = json.loads((out / "notebooks" / f"{by_seed[13].name}.ipynb").read_text())
+    assert any("seed = 13" in "".join(cell["source"]) for cell in injected["cells"])
+
+
+def test_claims_are_counted_by_log(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    results = []
+    for number, (log, holds) in enumerate([("shopworld", 1), ("jd", 1), ("jd", 0)]):
+        claim = {"text": "gates help", "holds": bool(holds), "evidence": f"run {number}"}
+        output = {"output_type": "display_data", "metadata": {"course_claim": claim}, "data": {}}
+        notebook = {"cells": [{"cell_type": "code", "outputs": [output]}]}
+        (tmp_path / f"notebooks/{number}.ipynb").write_text(json.dumps(notebook))
+        values = {"dataset": log}
+        results.append(
+            execution.Result(str(number), "06", "Gates", 1, values, {}, 1.0, None, "fingerprint")
+        )
+    (row,) = report.claims_table(tmp_path, results)
+    assert row.by_log == {"shopworld": (1, 1), "jd": (1, 2)}
+    assert row.evidence["jd"] == "run 2"
+
+
+def test_a_lesson_without_cells_or_with_a_dead_kernel_fails(course, tmp_path):
+    parameters = code("seed: int = 1", "parameters")
+    write_notebook(course / "notebooks/08_dies.ipynb", [parameters, code("import os\nos._exit(3)")])
+    write_notebook(course / "notebooks/09_slow.ipynb", [parameters, code("while True: pass")])
+    empty = [code("", "parameters")]
+    write_notebook(course / "notebooks/10_empty.ipynb", empty)
+    runs, _ = plan(course, ["08", "09", "10"])
+    results = execute_runs(
+        runs, tmp_path / "out", jobs=2, cell_timeout=5, announce=lambda line: None
+    )
+    errors = {result.lesson: result.error for result in results}
+    assert "kernel died" in errors["08"]
+    assert errors["09"] == "a cell took longer than 5 s"
+    assert "no code cell that ran" in errors["10"]
+
+
+def test_torn_results_count_as_none(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/05.json").write_text('{"name": "05')
+    assert read_results(tmp_path) == []
