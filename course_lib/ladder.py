@@ -411,9 +411,9 @@ class Ladder:
         scores = "; ".join(f"{rung.name} {rung.scores[metric]}" for rung in rungs)
         better = "lower" if METRICS[metric].lower_is_better else "higher"
         return (
-            f"{METRICS[metric].title} of {len(rungs)} forecasts of {_QUESTION[self.task]}, "
-            f"{better} is better, with 95 % intervals over {self.sessions:,} {self.part} "
-            f"sessions of {self.dataset}, best first: {scores}."
+            f"Dots with bars: {METRICS[metric].title} of {len(rungs)} forecasts of "
+            f"{_QUESTION[self.task]}, {better} is better, with 95 % intervals over "
+            f"{self.sessions:,} {self.part} sessions of {self.dataset}, best first: {scores}."
         )
 
     def _known(self, metric: str | None) -> str:

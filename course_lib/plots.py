@@ -50,17 +50,18 @@ STYLE: dict[str, object] = {
 }
 """Settings of the house style; `figure` applies them."""
 
-MARKS: dict[str, tuple[str, str]] = {
-    "view": ("o", "sky"),
-    "search": ("D", "grey"),
-    "favorite": ("*", "orange"),
-    "cart": ("s", "orange"),
-    "remove": ("X", "grey"),
-    "coupon": ("P", "green"),
-    "purchase": ("*", "vermilion"),
+MARKS: dict[str, tuple[str, str, float]] = {
+    "view": ("o", "sky", 1.0),
+    "search": ("D", "grey", 0.7),
+    "favorite": ("h", "orange", 1.2),
+    "cart": ("s", "orange", 1.0),
+    "remove": ("v", "pale", 1.4),
+    "coupon": ("P", "green", 1.0),
+    "purchase": ("p", "vermilion", 1.5),
 }
-"""Marker and colour of each event type, the same in every lesson; others are dark circles."""
+"""Marker, colour and relative area of each event type, the same in every lesson."""
 _LANES = 8
+_NUMBERED = 26  # a longer session has no room for item numbers
 _PIXELS_PER_INCH = 96
 
 
@@ -192,31 +193,19 @@ def session_strip(session: pd.DataFrame, now: int | None = None) -> Figure:
     made, axes = figure(height=1.3 + 0.42 * len(names))
     steps = np.arange(len(session))
     axes.plot(steps, lanes, color=COLOURS["pale"], linestyle="-", linewidth=2, zorder=1)
-    size = 330 if len(session) <= 26 else 150
     for lane, name in enumerate(names):
-        marker, colour = MARKS.get(name, ("o", "sky"))
         for seen in (True, False):
-            at = steps[(lanes == lane) & ((steps <= now) == seen)]
-            face = COLOURS[colour] if seen else "white"
-            axes.scatter(
-                at,
-                np.full(len(at), lane),
-                s=size,
-                marker=marker,
-                color=face,
-                zorder=2,
-                edgecolor=COLOURS["black" if seen else "grey"],
-                linewidth=1,
-            )
-    if items is not None and len(session) <= 26:
+            _draw_events(axes, steps[(lanes == lane) & ((steps <= now) == seen)], lane, name, seen)
+    if items is not None and len(session) <= _NUMBERED:
         for step in steps[items > 0]:
             tone = COLOURS["black" if step <= now else "grey"]
             place = {"ha": "center", "va": "center_baseline", "fontsize": 10}
             axes.text(step, lanes[step], str(items[step]), color=tone, zorder=3, **place)
     if now < last:
         axes.axvline(now + 0.5, color=COLOURS["black"], linestyle="--", linewidth=1.5)
-        axes.text(now + 0.4, len(names) - 0.45, "now", ha="right", va="bottom")
-        axes.text(now + 0.6, len(names) - 0.45, "what comes?", ha="left", va="bottom")
+        above = {"y": len(names) - 0.45, "va": "bottom", "fontsize": 12}
+        axes.text(now + 0.4, s="now", ha="right", **above)
+        axes.text(now + 0.6, s="what comes?", ha="left", **above)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlim(-0.7, last + 0.7)
@@ -224,6 +213,21 @@ def session_strip(session: pd.DataFrame, now: int | None = None) -> Figure:
     axes.tick_params(length=0)
     axes.spines["left"].set_visible(False)
     return made
+
+
+def _draw_events(axes: Axes, steps: np.ndarray, lane: int, name: str, seen: bool) -> None:
+    """Draw the marks of one lane, filled if they are seen, hollow if they are still to come."""
+    marker, colour, scale = MARKS.get(name, ("o", "sky", 1.0))
+    axes.scatter(
+        steps,
+        np.full(len(steps), lane),
+        s=scale * (330 if axes.get_lines()[0].get_xdata().size <= _NUMBERED else 120),
+        marker=marker,
+        color=COLOURS[colour] if seen else "white",
+        edgecolor=COLOURS["black" if seen else "grey"],
+        linewidth=1,
+        zorder=2,
+    )
 
 
 def _label_steps(axes: Axes, session: pd.DataFrame) -> None:
@@ -255,8 +259,10 @@ def session_words(session: pd.DataFrame, now: int | None = None) -> str:
         words += f" It lasts {elapsed[-1]} (min:s)."
     if "item_id" in session and session["item_id"].notna().any():
         items = session["item_id"].dropna()
-        returns = int(items.duplicated().sum())
-        words += f" It touches {items.nunique()} items and comes back to one {returns} times."
+        returns = int((items.duplicated() & items.ne(items.shift())).sum())
+        words += (
+            f" It touches {items.nunique()} items and goes back to an earlier one {returns} times."
+        )
     if now is not None and now < len(session) - 1:
         words += (
             f" A line after event {now + 1} marks the present; the {len(session) - 1 - now} "
@@ -352,7 +358,7 @@ def _draw_score(
             xytext=(-46 if beyond else 46, 0),
             textcoords="offset points",
             ha="right" if beyond else "left",
-            arrowprops={"arrowstyle": "<-", "linewidth": 2, "color": COLOURS["grey"]},
+            arrowprops={"arrowstyle": "->", "shrinkB": 0, "linewidth": 2, "color": COLOURS["grey"]},
             **text,
         )
         return

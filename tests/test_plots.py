@@ -63,7 +63,7 @@ def test_strip_numbers_items_and_shows_elapsed_time(session):
     ]  # fmt: skip
     words = session_words(session)
     assert "5 events" in words
-    assert "2 items and comes back to one 2 times" in words
+    assert "2 items and goes back to an earlier one 0 times" in words
 
 
 def test_what_comes_after_now_is_hollow(session):
