@@ -54,7 +54,7 @@ def test_labels_by_hand() -> None:
     assert position_in_session(log).tolist() == [0, 1, 2, 3, 0, 0, 1]
     assert next_event(log).tolist() == ["cart", "purchase", "view", LEAVE, LEAVE, "view", LEAVE]
     assert list(next_event(log).cat.categories) == [*log["event"].cat.categories, LEAVE]
-    assert next_item(log).fillna("-").tolist() == ["a", "a", "b", "-", "-", "c", "-"]
+    assert next_item(log).astype(object).fillna("-").tolist() == ["a", "a", "b", "-", "-", "c", "-"]
     assert purchase_later(log).astype("Int8").fillna(-1).tolist() == [1, 1, -1, -1, 0, 0, 0]
     assert session_table(log)["events"].tolist() == [4, 1, 2]
 
