@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from difflib import get_close_matches
 
 import numpy as np
@@ -175,7 +176,9 @@ def _reader(sample: pd.Series) -> tuple[Callable[[pd.Series], pd.Series], str]:
             for unit, low, high in _UNITS
             if low <= middle < high
         ]
-    ways += [(_written(pattern), f"written as {pattern}, in UTC") for pattern in WRITTEN]
+    few = sample.iloc[:: max(1, len(sample) // 8)]
+    likely = [pattern for pattern in WRITTEN if any(_follows(text, pattern) for text in few)]
+    ways += [(_written(pattern), f"written as {pattern}, in UTC") for pattern in likely or WRITTEN]
     ways.append((_iso, "written as ISO 8601 (UTC where it names no time zone)"))
     results = [(way(sample), way, name) for way, name in ways]
     hits = [int(stamps.notna().sum()) for stamps, _, _ in results]
@@ -185,6 +188,14 @@ def _reader(sample: pd.Series) -> tuple[Callable[[pd.Series], pd.Series], str]:
     stamps, way, name = best[0]
     rivals = [other for other, _, _ in best[1:] if not other.equals(stamps)]
     return way, f"{name} (it could be read otherwise too)" if rivals and max(hits) else name
+
+
+def _follows(text: str, pattern: str) -> bool:
+    try:
+        datetime.strptime(text, pattern)
+    except ValueError:
+        return False
+    return True
 
 
 def _order(stamps: pd.Series) -> int:
@@ -212,7 +223,11 @@ def _counted(unit: str) -> Callable[[pd.Series], pd.Series]:
 
 
 def _written(pattern: str) -> Callable[[pd.Series], pd.Series]:
+    digits = {"%Y%m%d": r"(19|20)\d{6}", "%Y%m%d%H%M%S": r"(19|20)\d{12}"}.get(pattern)
+
     def read(text: pd.Series) -> pd.Series:
+        if digits:  # or strptime would take 1709640000 for the year 1709
+            text = text.where(text.str.fullmatch(digits).fillna(False).astype("bool"))
         return pd.to_datetime(text, format=pattern, errors="coerce", utc=True).astype(STAMP)
 
     return read

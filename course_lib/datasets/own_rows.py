@@ -126,10 +126,9 @@ def _csv_rows(
             (name for bytes_, name in _MARKS if buffer.peek(4)[:4].startswith(bytes_)), "utf-8"
         )
         used = encoding or mark
-        text = io.TextIOWrapper(buffer, encoding=used)
-        lines = _Lines(text, source, used)
         guesses = [] if encoding or used == "utf-8" else [f"the text is {used.upper()}"]
-        return _parsed(lines, sep, guesses)
+        with io.TextIOWrapper(buffer, encoding=used) as text:
+            return _parsed(_Lines(text, source, used), sep, guesses)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CourseError(
             f"{source} is a torn gzip file ({error}); make or fetch it again, whole."
@@ -224,8 +223,8 @@ def _parsed(lines: _Lines, sep: str | None, guesses: list[str]) -> Rows:
     if parser.extra_lines:
         guesses = [
             *guesses,
-            f"quoted values with line ends in them are one value ({parser.extra_lines:,} more lines "
-            "than rows)",
+            f"a quoted value may hold line ends ({parser.extra_lines:,} more lines than rows "
+            "because of it)",
         ]
     return Rows(
         source=lines.source,
