@@ -143,8 +143,8 @@ def event_sequences(
         vocabulary: Codes for ``log[log.attrs["event_column"]]``.
         labels: What follows each row: `sessions.next_event`, or `sessions.purchase_later`,
             whose outcomes are False and True.
-        rows: Mask of the rows to score, e.g. ``split.rows(log, "train")``; None: all. Sessions
-            without any such row are left out; those with one are read whole.
+        rows: Mask of the rows to score, e.g. ``split.rows(log, "train")``; None: all. They are
+            read behind the events before them, selected or not.
         length: Positions in a sequence.
         overlap: Events repeated as context; None: half of `length`.
 
@@ -187,6 +187,9 @@ def event_sequences(
     real = row < end[:, None]
     row = np.where(real, row, 0)
     fresh = real & ((part == 0)[:, None] | (position >= overlap)) & chosen[row]
+    # What lies behind the last selected row of a session need not be read.
+    used, width = fresh.any(axis=1), 1 + np.flatnonzero(fresh.any(axis=0))[-1]
+    begin, row, real, fresh = begin[used], *(x[used, :width] for x in (row, real, fresh))
     mask = fresh & (targets[row] >= 0)
     return Sequences(
         inputs=np.where(real, codes[row], PADDING).astype(np.int32),

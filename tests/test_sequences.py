@@ -107,8 +107,21 @@ def test_only_selected_rows_are_scored_and_others_come_back_missing():
     sequences = event_sequences(log, Vocabulary.fit(log["event"]), next_event(log), rows=chosen)
     assert sequences.session_id.tolist() == [1, 2]
     assert sequences.inputs[1, :2].tolist() == [1, 1]
+    assert sequences.rows[1].tolist() == [7, -1, -1, -1]
     back = sequences.to_rows(np.ones(sequences.rows.shape), len(log))
     assert np.flatnonzero(~np.isnan(back)).tolist() == [3, 4, 5, 6, 7]
+
+
+def test_a_row_is_read_behind_its_unselected_past_and_nothing_further():
+    log = log_of("vscvscvscv", "vv")
+    chosen = np.arange(len(log)) == 7
+    labels = next_event(log)
+    sequences = event_sequences(
+        log, Vocabulary.fit(log["event"]), labels, rows=chosen, length=4, overlap=2
+    )
+    assert sequences.rows.tolist() == [[-1, -1, -1, 7]]
+    assert sequences.inputs.tolist() == [[2, 3, 1, 2]]
+    assert sequences.length == 4
 
 
 def test_a_vocabulary_is_fitted_on_its_rows_and_knows_what_it_does_not_know():
