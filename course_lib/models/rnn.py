@@ -32,7 +32,11 @@ def event_rnn(
     """
     set_seed(seed)
     codes = keras.Input((None,), dtype="int32", name="codes")
-    hidden = keras.layers.Embedding(vocabulary.size, embedding, mask_zero=True)(codes)
+    # Keras's default would start the table 50 times smaller, and the network nearly blind.
+    table = keras.initializers.RandomNormal(stddev=1.0)
+    hidden = keras.layers.Embedding(
+        vocabulary.size, embedding, mask_zero=True, embeddings_initializer=table
+    )(codes)
     hidden = keras.layers.SimpleRNN(width, return_sequences=True)(hidden)
     logits = keras.layers.Dense(len(outcomes), name="logits")(hidden)
     return keras.Model(codes, logits, name="event_rnn")
