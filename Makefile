@@ -31,7 +31,7 @@ $(READY): requirements.lock pyproject.toml
 	fi; \
 	"$$python" -m venv $(VENV) || { \
 	  echo "$$python cannot create a virtual environment; install its venv module (Debian and Ubuntu: apt install python3-venv) and try again." >&2; exit 2; }
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
