@@ -138,6 +138,21 @@ class Room:
     def shipped(self, exercise: str) -> str:
         return shipped_source(self._cell(exercise))
 
+    def run_all_as_shipped(self) -> list[str]:
+        """Run the notebook from top to bottom as learners get it; return the errors by cell.
+
+        Cells above the first answer run once; the others will run again with the solutions.
+        """
+        answers = [number for number, cell in enumerate(self.notebook.cells) if exercise_of(cell)]
+        errors = []
+        for number, cell in enumerate(self.notebook.cells[self._done :], start=self._done):
+            if cell.cell_type == "code":
+                error, _ = self._execute(shipped_source(cell))
+                errors += [f"cell {number + 1} ({cell.id}): {error}"] if error else []
+        self._done = max(self._done, answers[0])
+        self._written = {}
+        return errors
+
     def attempt(self, exercise: str, source: str, objects: tuple[str, ...]) -> Attempt:
         """Run an answer in the exercise's place and check it.
 
@@ -207,6 +222,15 @@ def stub_text(shipped: str) -> str:
             if isinstance(function, ast.Name) and function.id == "NotImplementedError":
                 return ast.literal_eval(node.exc.args[0])
     return ""
+
+
+def complaints_about_run_all(room: Room) -> list[str]:
+    """Return the errors of an unsolved notebook's cells other than what is still to be written."""
+    return [
+        f"in the unsolved notebook, {error}"
+        for error in room.run_all_as_shipped()
+        if ": NotImplementedError: " not in error
+    ]
 
 
 def complaints_about_shipped(room: Room, exercise: str, objects: tuple[str, ...]) -> list[str]:

@@ -466,6 +466,7 @@ def room(notebook: NotebookNode, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def test_sample_is_proved_both_ways(sample: ModuleType, room: proof.Room) -> None:
     listed = proof.read_wrong_answers(FIXTURES / "wrong_90.py")
+    assert proof.complaints_about_run_all(room) == []
     for name in room.exercises():
         objects = find(name).objects
         wrong = [answer for answer in listed if answer.exercise == name]

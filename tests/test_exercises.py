@@ -32,12 +32,16 @@ def _wrong(exercise: str) -> list[proof.WrongAnswer]:
 
 
 def _cases() -> Iterator[object]:
-    """Each exercise's answers, the solution last: cells below may need it."""
-    for exercise in IDS:
-        group = pytest.mark.xdist_group(f"exercises-{exercise[:2]}")
-        names = [proof.SHIPPED] + [one.name for one in _wrong(exercise)]
-        for name in [*dict.fromkeys(names), "hollow", "solution"]:
-            yield pytest.param(exercise, name, id=f"{exercise}-{name}", marks=group)
+    """Each notebook unsolved, then its exercises; the solution last, for later cells use it."""
+    for lesson, notebook in NOTEBOOKS.items():
+        group = pytest.mark.xdist_group(f"exercises-{lesson}")
+        inside = [name for cell in notebook.cells if (name := exercise_of(cell))]
+        if inside:
+            yield pytest.param(inside[0], "unsolved", id=f"{lesson}-unsolved", marks=group)
+        for exercise in inside:
+            names = [proof.SHIPPED] + [one.name for one in _wrong(exercise)]
+            for name in [*dict.fromkeys(names), "hollow", "solution"]:
+                yield pytest.param(exercise, name, id=f"{exercise}-{name}", marks=group)
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +62,12 @@ def _room(rooms: dict[str, proof.Room], lesson: str) -> proof.Room:
 
 
 @pytest.mark.parametrize(("exercise", "name"), list(_cases()))
-def test_answers_get_their_own_message(
-    exercise: str, name: str, rooms: dict[str, proof.Room]
-) -> None:
+def test_exercise_both_ways(exercise: str, name: str, rooms: dict[str, proof.Room]) -> None:
     objects = find(exercise).objects
     room = _room(rooms, exercise[:2])
-    if name == "solution":
+    if name == "unsolved":
+        found = proof.complaints_about_run_all(room)
+    elif name == "solution":
         found = proof.complaints_about_solution(room, exercise, objects, _wrong(exercise))
     elif name == "hollow":
         found = proof.complaints_about_hollow(room, exercise, objects)
