@@ -46,6 +46,15 @@ def test_rooms_import_only_what_stands_above_them():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]])
+def test_style(command):
+    ruff = Path(sys.executable).with_name("ruff")
+    done = subprocess.run(
+        [ruff, *command, "--quiet", "--no-cache", "."], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_package_itself_imports_nothing():
     assert _loaded_by("import course_lib") - _loaded_by("pass") == {"course_lib"}
 
