@@ -259,18 +259,20 @@ def clock_ahead(rows: Rows, tolerance: str = "5min") -> np.ndarray:
     return rows.time > receipt_by_neighbours(rows) + max(allowance, HOUR)
 
 
-def receipt_by_neighbours(rows: Rows, block: int = 101) -> np.ndarray:
+def receipt_by_neighbours(rows: Rows, block: int = 101, ahead: int = 5) -> np.ndarray:
     """When a row must have arrived at the latest, told by the rows below it in the file.
 
-    The file is cut into blocks; the median time of the next block bounds the receipt of this
-    one's rows from above, and a few strange clocks cannot move a median.
+    The file is cut into blocks. Rows of later blocks were received later, and a few strange
+    clocks cannot move a median; the latest of several medians is not moved by a bulk upload of
+    old rows either.
 
     Args:
         rows: The raw log.
         block: Rows a block.
+        ahead: How many following blocks to look at.
 
     Returns:
-        int64 microseconds, shape (rows,); far in the future for the rows of the last blocks.
+        int64 microseconds, shape (rows,); far in the future for the rows of the last block.
 
     Raises:
         NotApplicable: If the file is not in the order of receipt.
@@ -278,12 +280,15 @@ def receipt_by_neighbours(rows: Rows, block: int = 101) -> np.ndarray:
     time = rows.time
     whole = len(time) // block
     limit = np.full(len(time), np.iinfo(np.int64).max // 2)
-    if whole < 3:
+    if whole < 2:
         return limit
     medians = np.median(time[: whole * block].reshape(whole, block), axis=1).astype(np.int64)
     if np.mean(np.diff(medians) < 0) > 0.05:
         raise NotApplicable("no received_at, and the file is not in the order of receipt")
-    limit[: (whole - 1) * block] = np.repeat(medians[1:], block)
+    latest = medians[1:].copy()
+    for step in range(2, ahead + 1):
+        np.maximum(latest[: 1 - step], medians[step:], out=latest[: 1 - step])
+    limit[: len(latest) * block] = np.repeat(latest, block)
     return limit
 
 
@@ -716,8 +721,11 @@ def survey(rows: Rows, report: pd.DataFrame) -> pd.DataFrame:
     """
     found = report[report["rows"] > 0]
     lines = [(name, line["rows"], "rows", line["action"]) for name, line in found.iterrows()]
-    for look in (_gaps_in_columns, _invoice_findings, _item_findings, _session_findings, _silence):
-        lines += [(what, int(count), of, REPORT) for what, count, of in look(rows) if count]
+    for look in (_gaps_in_columns, _number_findings, _item_findings, _session_findings, _silence):
+        for what, count, of in look(rows):
+            part_of = "absurd price" if what.startswith("price") else None
+            action = found["action"].get(part_of, REPORT)
+            lines += [(what, int(count), of, action)] * bool(count)
     return pd.DataFrame(lines, columns=["what", "count", "of", "action"])
 
 
@@ -727,7 +735,7 @@ def _gaps_in_columns(rows: Rows) -> list[tuple[str, int, str]]:
     return [(f"{name} missing", raw[name].isna().sum(), "rows") for name in watched if name in raw]
 
 
-def _invoice_findings(rows: Rows) -> list[tuple[str, int, str]]:
+def _number_findings(rows: Rows) -> list[tuple[str, int, str]]:
     raw, lines = rows.raw, []
     if "price" in raw:
         lines += [("price zero", (rows.price == 0).sum(), "rows")]
@@ -822,16 +830,17 @@ def score_cleaning(cleaned: Cleaned, truth: pd.DataFrame) -> pd.DataFrame:
     lines = {}
     for kind, rules in KINDS.items():
         said = cleaned.flags[[rule for rule in rules if rule in cleaned.flags]].any(axis=1)
-        lines[kind] = precision_recall(said.to_numpy(), truth[kind].to_numpy(dtype=bool))
+        lines[kind] = precision_recall(said, truth[kind])
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
 def precision_recall(said: np.ndarray, is_so: np.ndarray) -> dict[str, float]:
-    """Count and score one bool array against another, row by row.
+    """Count and score bool arrays (or Series) against one another, position by position.
 
     Returns:
         dirty, found (counts), precision, recall, f1; 0 where a share has nothing to divide by.
     """
+    said, is_so = np.asarray(said, dtype=bool), np.asarray(is_so, dtype=bool)
     both = int(np.count_nonzero(said & is_so))
     found, dirty = int(np.count_nonzero(said)), int(np.count_nonzero(is_so))
     precision, recall = both / found if found else 0.0, both / dirty if dirty else 0.0
