@@ -185,7 +185,10 @@ def lab(
 
     root = course_root()
     path = pick_lessons(root, [lesson])[0].path.relative_to(root)
-    command = [sys.executable, "-m", "jupyterlab", path.as_posix(), *(options or ())]
+    command = [sys.executable, "-m", "jupyterlab", path.as_posix()]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # in a container there is often nobody else
+    command += options or ()
     with_library = os.pathsep.join(
         filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])
     )
