@@ -490,6 +490,9 @@ def test_line_and_time_limit_in_a_real_kernel(room: proof.Room) -> None:
 def test_proof_detects_broken_exercises(sample: ModuleType, room: proof.Room) -> None:
     backwards = proof.read_wrong_answers(FIXTURES / "wrong_90.py")[0]
     objects = ("label_next",)
+    room.notebook.cells.append(new_code_cell("1 / 0", id="z"))
+    assert "(z): ZeroDivisionError" in proof.complaints_about_run_all(room)[0]
+    room.notebook.cells.pop()
     assert (
         "needs three"
         in proof.complaints_about_list("90.1", 'raise NotImplementedError("x")', [])[0]
