@@ -164,7 +164,7 @@ def test_gap_closed_by_hand():
         metrics.gap_closed(best, best, best, groups)
 
 
-def test_thousand_resamples_of_many_sessions_are_quick_enough_to_use_everywhere():
+def test_an_interval_over_twenty_thousand_sessions():
     random = np.random.default_rng(0)
     groups = np.repeat(np.arange(20_000), 3)
     got = metrics.interval(random.random(60_000), groups, resamples=1000)
