@@ -185,7 +185,13 @@ def lab(
 
     root = course_root()
     path = pick_lessons(root, [lesson])[0].path.relative_to(root)
-    command = [sys.executable, "-m", "jupyterlab", path.as_posix()]
+    # As the default address the lesson is also what the printed link opens.
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--LabApp.default_url=/lab/tree/{path.as_posix()}",
+    ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # in a container there is often nobody else
     command += options or ()
