@@ -71,6 +71,24 @@ def _relative(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from course_lib import __version__
+
+        typer.echo(f"course {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command; `app` has the help."""
+
+
 @app.command(name="list", short_help="Lessons, minutes, needs, parameters.")
 def list_lessons() -> None:
     """List the lessons: minutes, what each needs of a log, and its parameters."""

@@ -9,7 +9,7 @@ import pytest
 from small_course import code, everything_in, small_course, write_notebook
 
 from course_lib.errors import CourseError
-from course_lib.runs import execution, report
+from course_lib.runs import execution, report, worker
 from course_lib.runs.execution import execute_runs, plan, read_results, unfinished
 from course_lib.runs.parameters import read_parameters
 
@@ -93,7 +93,13 @@ def test_a_grid_crosses_the_values_and_every_run_has_its_own_name(course):
     assert Path(hostile[0].name).name == hostile[0].name
 
 
-def test_runs_are_executed_kept_reported_and_resumed(course, tmp_path):
+def test_runs_are_executed_kept_reported_and_resumed(course, tmp_path, monkeypatch):
+    # another environment's kernel that calls itself python3 must not be taken
+    foreign = tmp_path / "jupyter/kernels/python3"
+    foreign.mkdir(parents=True)
+    specification = {"argv": ["false"], "display_name": "Python 3", "language": "python"}
+    (foreign / "kernel.json").write_text(json.dumps(specification))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     out = tmp_path / "out"
     assignments = ["seed=1", "seed=13", "dataset=shopworld"]
     runs, _ = plan(course, ["05"], assignments)
@@ -154,6 +160,33 @@ def test_a_lesson_without_cells_or_with_a_dead_kernel_fails(course, tmp_path):
     assert "kernel died" in errors["08"]
     assert errors["09"] == "a cell took longer than 5 s"
     assert "no code cell that ran" in errors["10"]
+
+
+def test_a_kernel_that_does_not_start_is_tried_again_and_a_started_one_is_not(
+    monkeypatch, tmp_path
+):
+    starts = []
+
+    def fail_to_start(*_, on_cell_executed, **__):
+        starts.append("start")
+        if len(starts) < worker.STARTS:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        on_cell_executed(cell=None, cell_index=0, execute_reply=None)
+
+    def die_after_a_cell(*_, on_cell_executed, **__):
+        starts.append("start")
+        on_cell_executed(cell=None, cell_index=0, execute_reply=None)
+        raise RuntimeError("Kernel died")
+
+    monkeypatch.setattr(worker.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("papermill.execute_notebook", fail_to_start)
+    assert worker.execute(tmp_path / "a.ipynb", tmp_path / "b.ipynb", {}, cell_timeout=1) == 1
+    assert len(starts) == worker.STARTS
+    starts.clear()
+    monkeypatch.setattr("papermill.execute_notebook", die_after_a_cell)
+    with pytest.raises(RuntimeError):
+        worker.execute(tmp_path / "a.ipynb", tmp_path / "b.ipynb", {}, cell_timeout=1)
+    assert starts == ["start"]
 
 
 def test_torn_results_count_as_none(tmp_path):
