@@ -80,7 +80,9 @@ def emptied(source: str, objects: tuple[str, ...], result: str = "None") -> str:
             function.body = [answer]
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     values = [name for name in objects if name not in defined]
-    return "\n".join([ast.unparse(tree), *(f"{name} = {result}" for name in values)])
+    # an answer without functions need not be run: a network may be trained in it
+    kept = [ast.unparse(tree)] if defined else []
+    return "\n".join([*kept, *(f"{name} = {result}" for name in values)])
 
 
 @dataclass
