@@ -238,7 +238,7 @@ def test_first_recognised_mistake_stands_on_top_and_fails() -> None:
         cases("one holds", True)
 
     lines = _report(lambda: 1, look).splitlines()
-    assert lines[0] == "90.9 Sample: not yet, 1 of 1 cases hold"
+    assert lines[0] == "90.9 Sample: not yet"
     assert lines[1].strip() == "The labels look backwards."
     assert "nor this" not in "".join(lines)
 

@@ -192,7 +192,7 @@ class Report:
         if self.status == PASSED:
             many = "1 case holds" if len(self.cases) == 1 else f"all {len(self.cases)} cases hold"
             return f"{name}: passed, {many}"
-        if self.status == FAILED and self.cases:
+        if self.status == FAILED and held < len(self.cases):
             return f"{name}: not yet, {held} of {len(self.cases)} cases hold"
         return f"{name}: {self.status}"
 
