@@ -349,7 +349,7 @@ TAOBAO = Card(
         "no header; UserBehavior.csv.zip is read as it is; Tianchi shows the archive's MD5 beside "
         "it",
         "some timestamps lie far outside the nine days, a few before 1970",
-        "the full profile needs about 12 GB of memory",
+        "the full profile reads a hundred million rows at once: mind the memory",
     ),
     quick="one user in 200",
 )
