@@ -301,7 +301,7 @@ def _answer_visible(asked: _Asked) -> list[_Violation]:
                 "cut the prefix before the decision"
             )
             total = int(wrong.sum())
-            found.append((kind, total, first, f"Example {first} {story} ({total} such)."))
+            found.append((kind, total, first, f"Example {first} {story} ({total:,} such)."))
     return found
 
 
@@ -313,7 +313,7 @@ def _shared(asked: _Asked) -> list[_Violation]:
     total = int(asked.shared.sum())
     sentence = (
         f"Event {row} is used by the parts {names}: their windows overlap, so a model is asked "
-        f"what it was taught ({total} such events); give whole sessions to a part."
+        f"what it was taught ({total:,} such events); give whole sessions to a part."
     )
     return [("shared events", total, row, sentence)]
 
@@ -340,7 +340,7 @@ def _time_order(asked: _Asked, split: Split | None) -> list[_Violation]:
         moment = pd.Timestamp(int(last_used[first]), unit="us").floor("s")
         sentence = (
             f"Example {first} of part {PARTS[asked.part[first]]} uses what happened at {moment}, "
-            f"when a later part is already being asked ({total} such): it learns from the future."
+            f"when a later part is already being asked ({total:,} such): it learns from the future."
         )
         found.append(("training after test", total, first, sentence))
     return found
@@ -366,7 +366,7 @@ def _fitted_outside(
         return []
     total, first = int(wrong.sum()), int(np.argmax(wrong))
     sentence = (
-        f"{name!r} was fitted on {total} rows outside the training part, the first is row {first}: "
+        f"{name!r} was fitted on {total:,} rows outside the training part, the first is row {first}: "
         "it carries what the test is meant to be asked; fit it on training rows only."
     )
     return [("statistics", total, first, sentence)]
@@ -380,7 +380,7 @@ def _sessions_and_users(asked: _Asked, by_users: bool) -> list[_Violation]:
     if len(named):
         first = int(np.argmax(np.isin(asked.session, named)))
         sentence = (
-            f"Session {named[0]} has examples in two parts ({len(named)} such sessions): what the "
+            f"Session {named[0]} has examples in two parts ({len(named):,} such sessions): what the "
             "shopper wants is the same in both, so the test is no longer new."
         )
         found.append(("session in two parts", len(named), first, sentence))
@@ -393,7 +393,7 @@ def _sessions_and_users(asked: _Asked, by_users: bool) -> list[_Violation]:
     if len(divided):
         first = int(np.argmax(np.isin(user, divided)))
         sentence = (
-            f"User {users[divided[0]]} has examples in two parts ({len(divided)} such users), but "
+            f"User {users[divided[0]]} has examples in two parts ({len(divided):,} such users), but "
             "this split promises that tested users are new."
         )
         found.append(("user in two parts", len(divided), first, sentence))
