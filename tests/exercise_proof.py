@@ -16,6 +16,7 @@ from queue import Empty
 from jupyter_client.manager import start_new_kernel
 from nbformat import NotebookNode
 
+from course_lib.checks.core import STUMBLED
 from course_lib.checks.generator import check_of, exercise_of, shipped_source
 
 SHIPPED = "as shipped"
@@ -98,7 +99,7 @@ class Attempt:
 
     @property
     def stumbled(self) -> bool:
-        return "the check stumbled" in self._headline() or not self.report
+        return self._headline().endswith(f": {STUMBLED}") or not self.report
 
     def _headline(self) -> str:
         return self.report.split("\n", 1)[0]

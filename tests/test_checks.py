@@ -217,7 +217,8 @@ def test_check_without_cases_or_with_an_error_never_passes() -> None:
         raise ValueError("shapes")
 
     assert "passed" not in _report(lambda: 1, nothing)
-    assert "the check stumbled" in _report(lambda: 1, crash)
+    assert "Sample: the check could not finish" in _report(lambda: 1, crash)
+    assert "could not be read (ValueError: shapes)" in _report(lambda: 1, crash)
 
 
 def test_error_after_a_failed_case_leaves_the_case_to_speak() -> None:
@@ -227,7 +228,7 @@ def test_error_after_a_failed_case_leaves_the_case_to_speak() -> None:
 
     text = _report(lambda: 1, late)
     assert "fails  the shape is right\n         it is not" in text
-    assert "stumbled" not in text
+    assert "could not" not in text
 
 
 def test_first_recognised_mistake_stands_on_top_and_fails() -> None:

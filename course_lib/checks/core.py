@@ -36,7 +36,7 @@ PASSED, FAILED, UNWRITTEN, STUMBLED, UNKNOWN = (
     "passed",
     "not yet",
     "not written yet",
-    "the check stumbled",
+    "the check could not finish",
     "unknown",
 )
 Kind = type | tuple[type, ...] | None
@@ -149,8 +149,8 @@ class Report:
     Attributes:
         exercise: The id.
         title: The exercise's title.
-        status: ``"passed"``, ``"not yet"``, ``"not written yet"``, ``"the check stumbled"``
-            or ``"unknown"``.
+        status: ``"passed"``, ``"not yet"``, ``"not written yet"``, ``"the check could not
+            finish"`` or ``"unknown"``.
         cases: Every case, in the order in which the check looked at it.
         mistake: The misconception that the check recognised, or ``""``.
         sentence: What stopped the check, or ``""``.
@@ -567,8 +567,9 @@ def run_check(task: Exercise, names: Mapping[str, Any]) -> Report:
         if not cases.failed:
             status = STUMBLED
             sentence = (
-                f"The check could not finish ({type(error).__name__}: {error}). Run the cells "
-                "above and your own again, from the top; if this comes back, please report it."
+                f"The answer could not be read ({type(error).__name__}: {error}). Has it the shape "
+                "and the types that the exercise asks for? If it has, run the cells above and your "
+                "own again, from the top."
             )
     if not status:
         solved = bool(cases.recorded) and not cases.failed
