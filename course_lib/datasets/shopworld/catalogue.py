@@ -200,7 +200,7 @@ def make_catalogue(items: int, promotion_days: np.ndarray, rng: np.random.Genera
             "department": pd.Categorical.from_codes(department, list(DEPARTMENTS)),
             "brand": pd.Categorical.from_codes(_brands(department, rng), sorted(BRANDS)),
             "price": _prices(department, rng),
-            "popularity": rng.permutation(np.arange(1, items + 1) ** -0.85),
+            "popularity": rng.permutation(np.arange(1, items + 1) ** -1.2),
             "launch_day": launch,
             "consumable": staple,
         }
