@@ -165,10 +165,10 @@ def default_world() -> World:
     """Return the course's shop: four intents, coupons that matter long after they were seen."""
     #     view search cart remove coupon purchase leave
     intent_logits = [
-        [2.9, 0.1, -2.7, -2.1, -2.6, -7.1, 0.4],  # browse
-        [3.1, 4.1, -2.8, -1.6, -3.3, -7.6, -0.5],  # research
-        [1.4, -0.5, 2.1, -2.6, -3.6, -1.6, -0.4],  # buy
-        [1.9, 1.6, -0.9, 1.6, -0.1, -4.8, -0.2],  # bargain
+        [2.8, 0.2, -2.6, -2.0, -2.6, -7.1, 0.4],  # browse
+        [3.0, 3.8, -2.6, -1.6, -3.3, -7.6, -0.5],  # research
+        [1.5, -0.3, 1.8, -2.5, -3.6, -1.6, -0.4],  # buy
+        [1.9, 1.6, -0.9, 1.3, -0.1, -4.8, -0.2],  # bargain
     ]
     after_logits = [
         [0.2, 0.0, 0.4, 0.0, 0.0, 0.0, 0.0],  # view
@@ -200,7 +200,7 @@ def default_world() -> World:
         after_logits=np.array(after_logits),
         cart_logits=np.array([0.0, 0.0, -0.4, 0.0, 0.2, 0.0, -0.2]),
         crowd_logits=np.array([0.0, 0.0, -0.2, 0.2, 0.0, 0.2, 0.0]),
-        coupon_logits=np.array([0.0, -0.9, 1.5, -1.0, 0.0, 0.2, -0.5]),
+        coupon_logits=np.array([0.0, -1.0, 1.7, -1.0, 0.0, 0.2, -0.5]),
         start_odds=np.array(
             [
                 [[0.62, 0.24, 0.06, 0.08], [0.46, 0.20, 0.08, 0.26]],
