@@ -369,13 +369,15 @@ def mask_the_users(answer: Answer, cases: Cases) -> None:
     got = asked(users)
     if not cases.equal("one mask a row", len(got), 5):
         return
+    followed = got[0] == got[2] and got[1] == got[4]
     cases.mistake(
-        got[0] != got[2] or got[1] != got[4],
+        not followed,
         "The same visitor got different masks: nobody can follow a visitor from row to row any "
         "more, and there are no sequences left to learn from.",
     )
+    elsewhere = set(asked(pd.Series([250333, 830917]))) == {got[3], got[0]}
     cases.mistake(
-        set(asked(pd.Series([250333, 830917]))) != {got[3], got[0]},
+        not elsewhere,
         "A visitor's mask depends on who else is in the table, or on the order: tomorrow's log "
         "would give the same person another mask.",
     )
@@ -395,7 +397,7 @@ def mask_the_users(answer: Answer, cases: Cases) -> None:
         f"{len(many) - len(set(masks)):,} of {len(many):,} visitors share a mask with another: "
         "too few characters or buckets, so different people become one.",
     )
-    cases("the same visitor has the same mask, everywhere", True)
+    cases("the same visitor has the same mask, everywhere", followed and elsewhere)
     cases(
         "another key gives every visitor another mask",
         not set(asked(many, b"another key")) & set(masks),
