@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from course_lib.cleaning import clean
+from course_lib.datasets import load
 from course_lib.errors import CourseError
 from course_lib.events import attach_attrs, sort_log
 from course_lib.sessions import (
@@ -176,3 +180,26 @@ def test_logs_without_clock_times() -> None:
     assert assign_sessions(by_order)["session_id"].max() == 1  # one session a user
     with pytest.raises(CourseError, match="needs gaps"):
         assign_sessions(by_order, source="inactivity")
+
+
+def test_a_real_shops_sessions_are_kept_per_user(course_data: Path) -> None:
+    raw = clean(load("rees46")).log
+    log = assign_sessions(raw)
+    pairs = pd.DataFrame(
+        {"user": raw["user_id"], "shop": raw["session_id"], "ours": log["session_id"]}
+    ).drop_duplicates()
+    assert raw.groupby("session_id")["user_id"].nunique().gt(1).sum() == 1  # a shared id
+    assert not pairs.duplicated(["user", "shop"]).any()  # no session of the shop's is torn
+    assert pairs.groupby("ours")["user"].nunique().max() == 1
+    assert 0 < len(pairs) - log["session_id"].nunique() < 10  # few overlap and are one
+
+
+def test_page_type_6_is_cut_away_where_it_gives_the_purchase_away(course_data: Path) -> None:
+    log = assign_sessions(clean(load("dmm")).log)
+    leak = (log["event"] == "page_6").groupby(log["session_id"]).transform("any")
+    first = position_in_session(log) == 0
+    assert log["session_purchase"][first & leak].mean() == pytest.approx(0.61, abs=0.01)
+    asked = examples(log, "purchase_intent")
+    shown = asked["stop"] - 1
+    assert not (log["event"].array[shown] == "page_6").any()
+    assert not (asked["decided_at"].between(asked["start"], shown)).any()
