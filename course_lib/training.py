@@ -21,7 +21,7 @@ from course_lib.errors import CourseError
 from course_lib.sequences import PADDING, Sequences
 
 # XLA takes some seconds to compile a recurrent step and saves milliseconds at each one.
-XLA_PAYS_FROM_STEPS = 300
+XLA_PAYS_FROM_STEPS = 500
 
 
 def set_seed(seed: int) -> None:

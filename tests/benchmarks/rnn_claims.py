@@ -1,0 +1,88 @@
+"""The claims of lesson 05 on ShopWorld, seeds 1 to 5: the grid that CI does not have time for.
+
+``course bench rnn_claims`` prints the figures; ``python tests/benchmarks/rnn_claims.py`` prints
+the table of ``docs/claims.md``. Five networks are trained as in the lesson's quick profile.
+"""
+
+from __future__ import annotations
+
+from course_lib.cleaning import clean
+from course_lib.datasets import load, shopworld
+from course_lib.ladder import Ladder
+from course_lib.models.rnn import event_rnn
+from course_lib.sequences import Vocabulary, event_sequences
+from course_lib.sessions import assign_sessions, next_event
+from course_lib.splits import temporal_split
+from course_lib.training import fit, forecast
+
+SEEDS = (1, 2, 3, 4, 5)
+OVERALL_AT_LEAST, FAR_BACK_AT_MOST = 0.75, 0.60
+COLUMNS = ("markov", "simplernn", "best", "closed", "far_closed", "far_share", "seconds")
+
+
+def one_seed(seed: int) -> dict[str, object]:
+    """Train and score lesson 05's next-event network on the quick ShopWorld of one seed."""
+    log = assign_sessions(clean(load("shopworld", "quick", seed)).log)
+    split = temporal_split(log, seed=seed)
+    labels = next_event(log)
+    vocabulary = Vocabulary.fit(log["event"], rows=split.rows(log, "train"))
+    parts = {
+        part: event_sequences(log, vocabulary, labels, rows=split.rows(log, part))
+        for part in ("train", "validation", "test")
+    }
+    model = event_rnn(vocabulary, parts["train"].outcomes, seed=seed)
+    training = fit(model, parts["train"], parts["validation"], seed=seed, progress=False)
+    ladder = Ladder("next_event", log, split)
+    ladder.add_baselines()
+    ladder.add_best(shopworld.oracle(log, shopworld.simulate("quick", seed).world))
+    ladder.add("SimpleRNN", forecast(model, parts["test"], len(log)))
+    far = shopworld.far_back(log)
+    return {
+        "markov": ladder.log_loss("Markov, last event"),
+        "simplernn": ladder.log_loss("SimpleRNN"),
+        "best": ladder.log_loss("best possible"),
+        "closed": ladder.gap_closed("SimpleRNN"),
+        "far_closed": ladder.gap_closed("SimpleRNN", far),
+        "far_share": float(far[ladder.scored].mean()),
+        "seconds": training.seconds,
+    }
+
+
+def grid() -> dict[int, dict[str, object]]:
+    """Return `one_seed` for each of `SEEDS`."""
+    return {seed: one_seed(seed) for seed in SEEDS}
+
+
+def main() -> dict[str, float]:
+    """Return the share of the gap closed for each seed, and whether every claim holds."""
+    results = grid()
+    figures = {}
+    for seed, result in results.items():
+        figures[f"closed_{seed}"] = result["closed"].value
+        figures[f"far_closed_{seed}"] = result["far_closed"].value
+    closed = [result["closed"].value for result in results.values()]
+    remote = [result["far_closed"].value for result in results.values()]
+    figures["closed_least"], figures["far_closed_most"] = min(closed), max(remote)
+    figures["claims_hold"] = float(
+        min(closed) >= OVERALL_AT_LEAST and max(remote) <= FAR_BACK_AT_MOST
+    )
+    figures["fit_seconds"] = sum(result["seconds"] for result in results.values())
+    return figures
+
+
+def table() -> str:
+    """Return the grid as a Markdown table, one row a seed."""
+    lines = [
+        "| seed | Markov, last event | SimpleRNN | best possible | gap closed | far back: gap "
+        "closed | far-back rows |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for seed, result in grid().items():
+        cells = [f"{result[name]:.4f}" for name in COLUMNS[:3]]
+        cells += [f"{result[name]:.2f}" for name in COLUMNS[3:5]]
+        lines.append(f"| {seed} | {' | '.join(cells)} | {result['far_share']:.0%} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table())
