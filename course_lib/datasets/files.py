@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -38,7 +39,9 @@ def cache_folder() -> Path:
     named = os.environ.get("COURSE_CACHE")
     if named:
         return Path(named).expanduser()
-    import pooch
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm's, that this notebook lacks its widgets
+        import pooch
 
     return Path(pooch.os_cache("sequence-course"))
 
