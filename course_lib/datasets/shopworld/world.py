@@ -31,8 +31,11 @@ VIEW, SEARCH, CART, REMOVE, COUPON, PURCHASE, LEAVE = range(7)
 HISTORIES = ("first visit", "returning", "has bought before")
 FIRST_VISIT, RETURNING, BOUGHT_BEFORE = range(3)
 
-MIN_GAP, MAX_GAP = 2, 30 * 60
-"""Seconds between two events of a session: at least MIN_GAP, less than MAX_GAP."""
+MIN_GAP, MAX_GAP = 3, 30 * 60
+"""Seconds between two events of a session: at least MIN_GAP, less than MAX_GAP.
+
+A double fire comes at most a second late, so it still lies nearer to its original than to the
+next event: duplicates can be told for certain."""
 
 
 @dataclass(frozen=True, eq=False)
