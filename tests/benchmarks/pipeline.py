@@ -21,7 +21,6 @@ from course_lib.datasets.shopworld import simulate
 from course_lib.sessions import assign_sessions
 from course_lib.splits import temporal_split
 
-ROWS_PER_USER = 601_244 / 5_400  # raw rows of the quick profile
 SIZES = {"0.3m": 300_000, "1m": 1_000_000, "3m": 3_000_000, "10m": 10_000_000}
 COMPARED = ("source_row", "session_id", "part", "price", "title", "brand", "category_id")
 REPEATS = 3
@@ -189,8 +188,9 @@ def main() -> dict[str, float | bool]:
     """
     figures: dict[str, float | bool] = {}
     equal, per_event = [], []
+    rows_per_user = len(simulate(users=2_000, seed=1).raw) / 2_000
     for label, rows in SIZES.items():
-        raw = simulate(users=round(rows / ROWS_PER_USER), seed=1).raw
+        raw = simulate(users=round(rows / rows_per_user), seed=1).raw
         seconds, processor = best_seconds(lambda raw=raw: with_pandas(raw))
         per_event.append(processor / len(raw))
         figures[f"rows_{label}"] = len(raw)
