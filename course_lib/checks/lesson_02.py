@@ -89,6 +89,12 @@ def windows_of_a_session(answer: Answer, cases: Cases) -> None:
     result = make_windows(items, 3)
     if not cases.equal("two things are returned: inputs and targets", len(result), 2):
         return
+    if cases.mistake(
+        not all(map(np.iterable, result)) or not all(map(np.iterable, result[0])),
+        "The first thing returned should be the windows, a list of items each, and the second the "
+        "targets, one item each: the other way round, or without windows, nothing can be learnt.",
+    ):
+        return
     inputs, targets = [list(row) for row in result[0]], list(result[1])
     cases.mistake(
         bool(targets) and all(target in row for row, target in zip(inputs, targets, strict=False)),

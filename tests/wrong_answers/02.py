@@ -61,6 +61,13 @@ def make_windows(items, length):
     return inputs, targets
 
 
+# %% 02.2 targets returned first
+# message: the other way round
+def make_windows(items, length):
+    starts = range(len(items) - length)
+    return np.array([items[i + length] for i in starts]), [items[i : i + length] for i in starts]
+
+
 # %% 02.3 as shipped
 # message: visible in its own prefix
 
