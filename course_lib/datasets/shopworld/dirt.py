@@ -1,9 +1,10 @@
 """What goes wrong between the shopper and the log, and the truth about each raw row.
 
-Every kind of dirt can be told from the raw log alone by an honest cleaner: clean events of
-a user are at least `MIN_GAP` seconds apart, so two equal ones within a second are one; clean
-rows reach the server seconds after they happened, so a timestamp after the receipt or in
-1970 is a clock gone wrong.
+Dirt can be told from the raw log alone by an honest cleaner: clean events of a user are at
+least `MIN_GAP` seconds apart, so two equal ones within a second are one; clean rows reach the
+server seconds after they happened, so a timestamp after the receipt or in 1970 is a clock gone
+wrong. Not all of it: some clocks are off by less than a cleaner dares to call wrong, and
+some bots take pauses almost as people do.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pandas as pd
 
 from course_lib.datasets.shopworld.rows import RowMaker
 from course_lib.datasets.shopworld.visits import DAY_SECONDS
-from course_lib.datasets.shopworld.world import SEARCH, VIEW
+from course_lib.datasets.shopworld.world import MIN_GAP, SEARCH, VIEW
 
 KINDS = (
     "duplicate",
@@ -31,6 +32,10 @@ LOST_BY_TRUNCATION = ("brand",)
 """Columns that a row loses when it is cut off in its title."""
 SECOND = 1_000_000
 """Timestamps count microseconds."""
+CLOCK_AHEAD = (270, 72 * 3600)
+"""By how many seconds a device's clock runs ahead, evenly on a logarithmic scale."""
+MILD_SPREAD = (0.15, 0.6)
+"""Standard deviation of a mild bot's log seconds between events; a person's is about 1."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,8 @@ def _upset_sessions(
     uploads = shuffled[wrong : wrong + late]
 
     shift = np.zeros(count, dtype=np.int64)
-    shift[ahead] = rng.integers(2 * 3600, 72 * 3600, size=len(ahead)) * SECOND
+    log_ahead = rng.uniform(*np.log(CLOCK_AHEAD), size=len(ahead))
+    shift[ahead] = np.exp(log_ahead).astype(np.int64) * SECOND
     shift[reset] = rng.integers(0, DAY_SECONDS, size=len(reset)) * SECOND - first[reset]
     shown += shift[session]
     truth["clock"][:n] = shift[session] != 0
@@ -210,8 +216,8 @@ def _bots(
     """Make the rows of bots until there are about as many as asked for.
 
     Every other one is harsh: hundreds of views at an even pace, at any hour, item after item.
-    The others are milder: a hundred or so views a day at a slightly uneven pace, some
-    searches. None of them ever fills a cart.
+    The others are milder: a hundred or so views a day at a pace that was made uneven to look
+    human, some searches. None of them ever fills a cart.
     """
     parts = []
     for number, user in enumerate(ids):
@@ -248,7 +254,9 @@ def _harsh_bot(days: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 def _mild_bot(days: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Seconds and events of a price watcher: some sixty to two hundred views on a day."""
     length = rng.integers(60, 200)
-    gaps = rng.integers(8, 30) + rng.integers(0, 4, size=length)
+    spread = rng.uniform(*MILD_SPREAD)
+    gaps = np.exp(np.log(rng.integers(8, 30)) + spread * rng.standard_normal(length))
+    gaps = np.maximum(np.rint(gaps), MIN_GAP).astype(np.int64)
     second = rng.integers(max(days, 1)) * DAY_SECONDS + rng.integers(DAY_SECONDS // 2)
     event = np.where(rng.random(length) < 0.1, SEARCH, VIEW)
     return second + np.cumsum(gaps), event
