@@ -366,8 +366,8 @@ def _fitted_outside(
         return []
     total, first = int(wrong.sum()), int(np.argmax(wrong))
     sentence = (
-        f"{name!r} was fitted on {total:,} rows outside the training part, the first is row {first}: "
-        "it carries what the test is meant to be asked; fit it on training rows only."
+        f"{name!r} was fitted on {total:,} rows outside the training part, the first is row "
+        f"{first}: it carries what the test is meant to be asked; fit it on training rows only."
     )
     return [("statistics", total, first, sentence)]
 
@@ -380,8 +380,8 @@ def _sessions_and_users(asked: _Asked, by_users: bool) -> list[_Violation]:
     if len(named):
         first = int(np.argmax(np.isin(asked.session, named)))
         sentence = (
-            f"Session {named[0]} has examples in two parts ({len(named):,} such sessions): what the "
-            "shopper wants is the same in both, so the test is no longer new."
+            f"Session {named[0]} has examples in two parts ({len(named):,} such sessions): what "
+            "the shopper wants is the same in both, so the test is no longer new."
         )
         found.append(("session in two parts", len(named), first, sentence))
     if not by_users:
@@ -393,8 +393,8 @@ def _sessions_and_users(asked: _Asked, by_users: bool) -> list[_Violation]:
     if len(divided):
         first = int(np.argmax(np.isin(user, divided)))
         sentence = (
-            f"User {users[divided[0]]} has examples in two parts ({len(divided):,} such users), but "
-            "this split promises that tested users are new."
+            f"User {users[divided[0]]} has examples in two parts ({len(divided):,} such users), "
+            "but this split promises that tested users are new."
         )
         found.append(("user in two parts", len(divided), first, sentence))
     return found
