@@ -129,7 +129,7 @@ def event_sequences(
     labels: pd.Series,
     *,
     rows: np.ndarray | None = None,
-    length: int = 64,
+    length: int = 48,
     overlap: int | None = None,
 ) -> Sequences:
     """Lay the sessions of a log out as right-padded sequences, every row scored once.
