@@ -136,7 +136,7 @@ def fit(
     train: Sequences,
     validation: Sequences,
     *,
-    epochs: int = 9,
+    epochs: int = 8,
     patience: int = 3,
     batch_size: int = 64,
     learning_rate: float = 3e-3,
