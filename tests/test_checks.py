@@ -28,9 +28,10 @@ from course_lib.checks.generator import (
     generate_exercise,
     read_notebook,
 )
-from course_lib.checks.progress import course_folder, progress_file, read_progress
+from course_lib.checks.progress import progress_file, read_progress
 from course_lib.checks.reset import reset
 from course_lib.errors import CourseError
+from course_lib.folders import course_folder
 
 FIXTURES = Path(__file__).parent / "fixtures" / "exercises"
 

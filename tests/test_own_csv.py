@@ -65,6 +65,20 @@ def test_import_then_load(home):
     assert "read 6 rows = 6 kept + 0 quarantined" in str(report)
 
 
+def test_an_imported_log_is_found_from_every_folder_of_the_course(tmp_path, monkeypatch):
+    monkeypatch.delenv("COURSE_HOME")
+    for name in ("notebooks", "exercises"):
+        (tmp_path / name).mkdir()
+    import_log(write(rows(6)), name="shop")
+    for folder in (tmp_path / "notebooks", tmp_path / "exercises", tmp_path):
+        monkeypatch.chdir(folder)
+        assert own_csv.names() == ["shop"]
+        assert len(datasets.load("shop")) == 6
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setenv("COURSE_ROOT", str(tmp_path))
+    assert own_csv.names() == ["shop"]
+
+
 def test_every_row_is_accounted_for():
     path = write(
         "who;when;sku;what;preis\n"
@@ -160,7 +174,7 @@ def test_separators_encodings_and_gzip(encoding, sep, name):
 
 def test_another_encoding_is_taken_when_said():
     path = write(rows(2, item=["é", "ß"]), encoding="cp1252")
-    with pytest.raises(CourseError, match=r"no UTF-8 text .* say encoding='cp1252'"):
+    with pytest.raises(CourseError, match=r"no UTF-8 text .* say --encoding cp1252"):
         import_log(path)
     import_log(path, encoding="cp1252")
     assert datasets.load("my")["item_id"].tolist() == ["é", "ß"]
@@ -253,15 +267,21 @@ BAD = {
         {"user": "user", "time": "time", "item": "item"},
         "has no header",
     ),
-    "wrong separator": (GOOD, {"sep": ";"}, "is not separated by ';'.*say sep=','"),
+    "wrong separator": (GOOD, {"sep": ";"}, "is not separated by ';'.*say --sep ','"),
     "odd separator": (GOOD, {"sep": "<>"}, "cannot separate columns"),
     "one column": ("user\n1\n", {}, "has one column only"),
     "wrong encoding": (GOOD.replace("a1", "é").encode("latin-1"), {}, "is no UTF-8 text"),
     "no text": (GOOD.encode("utf-16-le"), {}, "holds zero bytes"),
     "unknown encoding": (GOOD, {"encoding": "utf-9"}, "There is no encoding 'utf-9'"),
     "missing column": (GOOD, {"user": "usr"}, "no column 'usr' for the user: did you mean 'user'"),
-    "unguessable column": (GOOD.replace("user", "whom", 1), {}, "Which column .* is the user"),
+    "unguessable column": (
+        GOOD.replace("user", "whom", 1),
+        {},
+        "Which column .* is the user.* say --user NAME",
+    ),
     "column twice": (GOOD.replace("event", "item"), {"item": "item"}, "2 columns called 'item'"),
+    "column twice, guessed": (GOOD.replace("event", "user"), {}, "2 columns called 'user'"),
+    "one column for two": (GOOD, {"item": "user", "user": "user"}, "both the user and the item"),
     "no times": (GOOD.replace("2024", "year"), {}, "4 of 4 values in column 'time' .* no times"),
     "small numbers as times": ("user,time,item\n1,17,a\n2,18,b\n", {}, "are no times"),
     "empty times": ("user,time,item\n1,,a\n2,NULL,b\n", {}, "'time' of my.csv is empty"),

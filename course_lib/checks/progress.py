@@ -18,22 +18,10 @@ from typing import Any
 
 from course_lib.checks.core import STUMBLED, UNKNOWN, Report, as_html, exercises, find
 from course_lib.errors import CourseError
+from course_lib.folders import course_folder
 
 _VERSION = 1
 _unsaved_hints: dict[str, int] = {}
-
-
-def course_folder(start: Path | None = None) -> Path:
-    """Return the nearest folder upwards that holds the course's notebooks, else `start`.
-
-    Args:
-        start: Where to begin; by default the working folder.
-    """
-    start = (start or Path.cwd()).resolve()
-    for folder in (start, *start.parents):
-        if (folder / "exercises").is_dir() and (folder / "notebooks").is_dir():
-            return folder
-    return start
 
 
 def progress_file() -> Path | None:

@@ -10,8 +10,9 @@ from nbformat import NotebookNode
 
 from course_lib.checks.core import find
 from course_lib.checks.generator import check_of, exercise_of, generate_exercise, read_notebook
-from course_lib.checks.progress import course_folder, forget, write_in_one_step
+from course_lib.checks.progress import forget, write_in_one_step
 from course_lib.errors import CourseError
+from course_lib.folders import course_folder
 
 
 def reset(exercise_id: str, root: Path | None = None) -> str:

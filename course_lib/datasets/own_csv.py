@@ -32,6 +32,7 @@ from course_lib.datasets.own_columns import (
 from course_lib.datasets.own_rows import read_rows
 from course_lib.errors import CourseError
 from course_lib.events import attach_attrs
+from course_lib.folders import own_folder
 
 if TYPE_CHECKING:
     from course_lib.datasets.own_rows import Rows
@@ -178,7 +179,7 @@ def import_log(
             ``{"buy": "purchase"}``.
         sep: What separates the columns; guessed by default.
         encoding: Of the text; by default UTF-8, or what a byte order mark says.
-        out: Folder to store it in; by default ``datasets`` in ``COURSE_HOME`` (``.course``).
+        out: Folder to store it in; by default ``datasets`` in `own_folder`.
 
     Returns:
         The report; it is stored beside the log as well.
@@ -206,7 +207,7 @@ def import_log(
             f"None of the {rows.read:,} rows of {source.name} can be kept "
             f"({quarantine['reason'].value_counts().index[0]}), so nothing was imported."
         )
-    folder = (home() / "datasets" if out is None else Path(out).expanduser()) / called
+    folder = (own_folder() / "datasets" if out is None else Path(out).expanduser()) / called
     report = ImportReport(
         name=called,
         source=source.name,
@@ -231,14 +232,9 @@ def import_log(
     return report
 
 
-def home() -> Path:
-    """Where the learner's own things lie: ``COURSE_HOME``, or ``.course`` in this folder."""
-    return Path(os.environ.get("COURSE_HOME") or ".course").expanduser()
-
-
 def names() -> list[str]:
     """The logs imported here, sorted."""
-    folder = home() / "datasets"
+    folder = own_folder() / "datasets"
     if not folder.is_dir():
         return []
     return sorted(entry.name for entry in folder.iterdir() if _folder(entry.name) is not None)
@@ -257,7 +253,7 @@ def report(name: str) -> ImportReport:
         return ImportReport(**facts)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CourseError(
-            f"The imported log {name!r} in {home() / 'datasets'} is damaged; import it again."
+            f"The imported log {name!r} in {own_folder() / 'datasets'} is damaged; import it again."
         ) from error
 
 
@@ -294,7 +290,7 @@ def load(name: str) -> pd.DataFrame:
         log = pd.read_parquet(Path(_folder(name) or "") / "log.parquet")
     except (OSError, ValueError) as error:
         raise CourseError(
-            f"The imported log {name!r} in {home() / 'datasets'} is damaged; import it again."
+            f"The imported log {name!r} in {own_folder() / 'datasets'} is damaged; import it again."
         ) from error
     log.attrs = {}
     attach_attrs(log, dataset=name, tasks=facts.tasks, clock=facts.clock)
@@ -335,9 +331,12 @@ def _match_columns(rows: Rows, asked: dict[str, str | None]) -> tuple[dict[str, 
         if wanted not in rows.header:
             raise _no_column(rows, role, wanted)
         if rows.header.count(wanted) > 1:
+            raise _repeated(rows, wanted)
+        other = next((one for one, name in columns.items() if name == wanted), None)
+        if other is not None:
             raise CourseError(
-                f"{rows.source} has {rows.header.count(wanted)} columns called {wanted!r}; rename "
-                "all but one."
+                f"Column {wanted!r} of {rows.source} cannot be both the {other} and the {role}; "
+                "name two columns."
             )
         columns[role] = wanted
     for role, wanted in asked.items():
@@ -345,13 +344,21 @@ def _match_columns(rows: Rows, asked: dict[str, str | None]) -> tuple[dict[str, 
             continue
         free = {key: name for key, name in simple.items() if name not in columns.values()}
         known = next((free[name] for name in ROLES[role][1].split() if name in free), None)
-        if known is not None and rows.header.count(known) == 1:
+        if known is not None and rows.header.count(known) > 1:
+            if role in NEEDED:
+                raise _repeated(rows, known)
+        elif known is not None:
             columns[role] = known
             guesses.append(f"column {known!r} is the {role}")
     for role in NEEDED:
         if role not in columns:
             raise _no_column(rows, role, None)
     return {role: columns[role] for role in ROLES if role in columns}, guesses
+
+
+def _repeated(rows: Rows, name: str) -> CourseError:
+    count = rows.header.count(name)
+    return CourseError(f"{rows.source} has {count} columns called {name!r}; rename all but one.")
 
 
 def _no_column(rows: Rows, role: str, wanted: str | None) -> CourseError:
@@ -363,13 +370,13 @@ def _no_column(rows: Rows, role: str, wanted: str | None) -> CourseError:
     if rows.other_separator:
         return CourseError(
             f"{rows.source} is not separated by {rows.separator!r}: its first line is "
-            f"{rows.first_line[:60]!r}; say sep={rows.other_separator!r}."
+            f"{rows.first_line[:60]!r}; say --sep {rows.other_separator!r}."
         )
     shown = ", ".join(repr(name) for name in rows.header[:12])
     if wanted is None:
         return CourseError(
             f"Which column of {rows.source} is the {role}? None has a usual name for it; say "
-            f"{role}=NAME, one of {shown}."
+            f"--{role} NAME, one of {shown}."
         )
     near = get_close_matches(wanted, rows.header, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"its columns are {shown}."
@@ -402,7 +409,7 @@ def _to_log(
         if map_event:
             raise CourseError(
                 f"{rows.source} has no column of events, so there is nothing to map; say "
-                "event=NAME."
+                "--event NAME."
             )
         event = pd.Series("view", index=table.index, dtype="str")
         said = ["there is no column of events, so every row is a view"]
@@ -451,7 +458,7 @@ def _tasks(log: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _folder(name: str) -> Path | None:
-    folder = home() / "datasets" / name
+    folder = own_folder() / "datasets" / name
     pointer = folder / "elsewhere.txt"
     if pointer.is_file():
         folder = Path(pointer.read_text(encoding="utf-8").strip())
@@ -496,7 +503,7 @@ def _points(folder: Path) -> bool:
 
 def _point_to(name: str, folder: Path) -> None:
     """Make `names` know a log that is stored elsewhere."""
-    here = home() / "datasets" / name
+    here = own_folder() / "datasets" / name
     if here.resolve() == folder.resolve():
         return
     shutil.rmtree(here, ignore_errors=True)

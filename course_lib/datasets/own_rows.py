@@ -157,7 +157,7 @@ class _Lines:
             except UnicodeDecodeError as error:
                 raise CourseError(
                     f"{self.source} is no {self.encoding.upper()} text ({error.reason} in or after "
-                    f"line {done + 1}); save it as UTF-8, or say encoding='cp1252' or what it is."
+                    f"line {done + 1}); save it as UTF-8, or say --encoding cp1252 or what it is."
                 ) from error
             pieces = (tail + block).split("\n")
             tail = pieces.pop()
@@ -211,7 +211,7 @@ def _parsed(lines: _Lines, sep: str | None, guesses: list[str]) -> Rows:
     if sep is None and counts[likeliest] == 1:
         raise CourseError(
             f"{lines.source} has one column only ({first[:60]!r}): none of comma, semicolon, tab "
-            "and bar separates it; say sep=... or check that it is a table."
+            "and bar separates it; say --sep or check that it is a table."
         )
     if sep is None:
         guesses = [*guesses, f"columns are separated by {used!r}"]
