@@ -139,3 +139,24 @@ def test_normal_form_keeps_names_and_the_authors_metadata_and_drops_the_machines
     assert [output.text for output in once.cells[0].outputs] == ["a b at 0x0 in ./notebooks\n"]
     assert once.metadata.keys() == {"course", "kernelspec", "language_info"}
     assert to_text(normalise(once, Path("/course"))) == to_text(once)
+
+
+def test_a_page_shows_the_picture_that_its_lesson_shows(tmp_path):
+    root = small_course(tmp_path)
+    draw = (
+        "from IPython.display import Image, display\ndisplay(Image(bytes(range(8)), format='png'))"
+    )
+    cells = [code("seed: int = 1", "parameters"), code(draw)]
+    path = root / "notebooks/06_picture.ipynb"
+    write_notebook(path, cells)
+    build(root, ["06"], announce=lambda line: None)
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata["course"] = {"pictures": {"docs/shown.png": notebook.cells[1].id}}
+    nbformat.write(notebook, path)
+    build(root, ["06"], execute=False)
+    assert (root / "docs/shown.png").read_bytes() == bytes(range(8))
+    (root / "docs/shown.png").write_bytes(b"stale")
+    findings = build(root, ["06"], execute=False, check=True)
+    assert [str(finding) for finding in findings] == [
+        "docs/shown.png: is not the picture that the lesson shows"
+    ]

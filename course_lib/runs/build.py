@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -95,6 +96,8 @@ def build(
             wanted[path] = new if fresh else keep_equal_outputs(new, wanted[path], patterns)
     for path, notebook in wanted.items():
         findings += _settle(path, notebook, root, check)
+    for path, picture in _pictures(root, wanted).items():
+        findings += _settle_picture(path, picture, root, check)
     orphans = set(lesson_files(root, "exercises")) - {
         root / "exercises" / path.name for path in lesson_files(root, "solutions")
     }
@@ -159,6 +162,38 @@ def _execute(
                 continue
             executed[path] = notebook
     return executed, findings
+
+
+def _pictures(root: Path, notebooks: dict[Path, Notebook]) -> dict[Path, bytes]:
+    """The pictures that pages show from lessons: ``course.pictures`` maps file to cell id."""
+    pictures = {}
+    for path, notebook in notebooks.items():
+        for file, cell_id in notebook.metadata.get("course", {}).get("pictures", {}).items():
+            found = [
+                output["data"]["image/png"]
+                for cell in notebook.cells
+                if cell.id == cell_id
+                for output in cell.get("outputs", [])
+                if "image/png" in output.get("data", {})
+            ]
+            if not found:
+                raise CourseError(
+                    f"{path.name} names cell {cell_id!r} as the picture {file}, but that cell "
+                    "shows none; mend course.pictures in its metadata."
+                )
+            pictures[root / file] = base64.b64decode(found[0])
+    return pictures
+
+
+def _settle_picture(path: Path, picture: bytes, root: Path, check: bool) -> list[Finding]:
+    before = path.read_bytes() if path.exists() else None
+    if picture == before:
+        return []
+    if not check:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture)
+    what = "is missing" if before is None else "is not the picture that the lesson shows"
+    return [Finding(path.relative_to(root), what)]
 
 
 def _settle(path: Path, wanted: Notebook, root: Path, check: bool) -> list[Finding]:
