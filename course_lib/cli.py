@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -118,7 +119,7 @@ Examples:
   course run 01 02 05 -p dataset=eshop -p seed=7 --out results
   course run 05 -p seed=1 -p seed=2 -p dataset=shopworld -p dataset=jd
                                                  a grid: four runs of lesson 05
-  course run --resume                            go on with the newest folder of runs
+  course run --resume                            the rest of the newest folder of runs
 
 \b
 In the folder: notebooks/ (executed), pages/ (the same for a browser), results/ (one JSON
@@ -148,24 +149,33 @@ def run(
         bool,
         typer.Option(
             "--resume",
-            help="Do only the runs that have not succeeded there with the lesson as it is now.",
+            help="Do only the runs that have not succeeded there with the lesson as it is now; "
+            "without lessons and parameters, of what was asked for there last.",
         ),
     ] = False,
     cell_timeout: CellTimeout = 1800,
 ) -> None:
     """Execute lessons with papermill and gather the results in one page.
 
-    Names and types of parameters are checked against each lesson before anything starts, and
-    so is whether the log can serve it. Without lesson names, lessons that the log cannot
-    serve are left out, and named.
+    Names and values of parameters are checked against each lesson before anything starts, and
+    so is whether the log can serve it; a published log that is not here is fetched. Without
+    lesson names, lessons that the log cannot serve are left out, and named.
     """
     from course_lib.runs import execution, report
     from course_lib.runs.lessons import course_root
 
     root = course_root()
-    runs, left_out = execution.plan(root, lessons or (), parameters or ())
-    folder = out or (execution.newest_folder(root) if resume else execution.new_folder(root))
+    lessons, parameters = lessons or [], parameters or []
+    if resume:
+        folder = out or execution.newest_folder(root)
+        if not lessons and not parameters:
+            lessons, parameters = execution.last_request(folder)
+    else:
+        folder = out or execution.new_folder(root)
+    runs, left_out = execution.plan(root, lessons, parameters)
     todo = execution.unfinished(runs, folder) if resume else runs
+    execution.fetch_logs(todo)
+    execution.remember_request(folder, lessons, parameters)
     for sentence in left_out:
         typer.echo(sentence, err=True)
     if resume:
@@ -184,7 +194,8 @@ def run(
         typer.echo(f"Executed notebooks: {_relative(folder / 'notebooks')}")
         typer.echo(f"Index of results:   {_relative(index)}")
     if interrupted:
-        typer.echo("Interrupted; finished runs are kept, --resume does the rest.", err=True)
+        again = f"course run --out {shlex.quote(_relative(folder))} --resume does the rest"
+        typer.echo(f"Interrupted; finished runs are kept; {again}.", err=True)
         raise typer.Exit(INTERRUPTED)
     if any(result.error is not None for result in results):
         raise typer.Exit(FAILED)
@@ -202,6 +213,8 @@ def lab(
     from course_lib.runs.lessons import course_root, pick_lessons
 
     root = course_root()
+    if lesson.startswith("-"):  # course lab -- --no-browser: no lesson is named
+        lesson, options = "00", [lesson, *(options or ())]
     path = pick_lessons(root, [lesson])[0].path.relative_to(root)
     # As the default address the lesson is also what the printed link opens.
     command = [
@@ -342,7 +355,7 @@ def reset(exercise: Annotated[str, typer.Argument(help="For example 02.1.")]) ->
     typer.echo(str(put_back(exercise)))
 
 
-@data_app.command(name="list")
+@data_app.command(name="list", short_help="List the logs, their tasks, and which are here.")
 def list_logs() -> None:
     """List the logs, the tasks each can serve, and whether it is on this machine."""
     from course_lib import datasets
@@ -356,7 +369,7 @@ def list_logs() -> None:
         typer.echo(f"{'':<{width}}  {here}; serves {', '.join(card.tasks)}; clock: {card.clock}")
 
 
-@data_app.command()
+@data_app.command(short_help="Show a log's card: columns, size, licence, source.")
 def describe(name: Annotated[str, typer.Argument(help="A log's name.")]) -> None:
     """Show a log's card: columns, size, licence, citation, where it comes from."""
     from course_lib import datasets
@@ -364,7 +377,7 @@ def describe(name: Annotated[str, typer.Argument(help="A log's name.")]) -> None
     typer.echo(str(datasets.card(name)))
 
 
-@data_app.command()
+@data_app.command(short_help="Fetch published logs from their official address.")
 def fetch(
     names: Annotated[list[str], typer.Argument(help="Logs to fetch, by name.")],
 ) -> None:
@@ -380,6 +393,7 @@ def fetch(
 
 @data_app.command(
     name="import",
+    short_help="Read your own shop's log; report what was done.",
     epilog="""\b
 Examples:
   course data import orders.csv --user customer --time when --item sku

@@ -19,6 +19,8 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> CourseError:
         known: The valid names.
     """
     choices = sorted(str(choice) for choice in known)
-    nearest = get_close_matches(str(name), choices, n=1, cutoff=0.5)
+    # one number is as near to another as the next: only words can be misspelt
+    spelt = any(map(str.isalpha, str(name)))
+    nearest = get_close_matches(str(name), choices, n=1, cutoff=0.5) if spelt else []
     hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose from {', '.join(choices)}."
     return CourseError(f"Unknown {kind} {str(name)!r}: {hint}")

@@ -47,7 +47,7 @@ def assign_sessions(
     """
     if source not in SOURCES:
         raise unknown_name("source of sessions", source, SOURCES)
-    limit = _gap_in_microseconds(gap)
+    limit = gap_in_microseconds(gap)
     recorded = "session_id" in log and bool(log["session_id"].notna().any())
     if source == "auto":
         has_gaps = log.attrs.get("clock", "time") == "time"
@@ -274,7 +274,12 @@ def changes(column: pd.Series) -> np.ndarray:
     return result
 
 
-def _gap_in_microseconds(gap: str | pd.Timedelta) -> int:
+def gap_in_microseconds(gap: str | pd.Timedelta) -> int:
+    """Return the length of a gap such as ``"30min"``.
+
+    Raises:
+        CourseError: If it is no positive duration.
+    """
     try:
         limit = pd.Timedelta(gap)
     except ValueError as error:

@@ -12,9 +12,10 @@ ROOT = Path(__file__).parents[1]
 PARAMETERS = """dataset: str = "shopworld"  # which log
 profile: str = "quick"  # quick or full
 seed: int = 1  # of everything
-epochs: int | None = 3  # passes over the data
+epochs: int | None = 3  # passes over the data, at least 1
 rate: float = 0.1
-tied: bool = False"""
+tied: bool = False
+gap: str = "30min"  # a longer silence ends a session"""
 CLAIM = """from course_lib.claims import claims_for
 claim = claims_for(dataset)
 claim("the seed is small", seed < 5 or dataset == "jd", evidence=f"seed {seed}")"""

@@ -38,13 +38,14 @@ def call(capsys, *arguments: object) -> tuple[int, str, str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "55"], "Unknown lesson '55'"),
+        (["run", "55"], "Unknown lesson '55': choose from 00, 05."),
         (["run", "simple_rnn"], "did you mean '05_simple_rnn'?"),
         (["run", "05", "-p", "epoch=3"], "did you mean 'epochs'?"),
         (["run", "05", "-p", "epochs=three"], "takes int or None, not 'three'"),
         (["run", "05", "-p", "dataset=shopwolrd"], "did you mean 'shopworld'?"),
         (["run", "05", "-p", "dataset=beauty"], "logs that have it: shopworld"),
         (["run", "05", "--resume"], "nothing to resume"),
+        (["run", "05", "-p", "seed=-1"], "'seed' must be from 0"),
         (["run", "00", "--out", "notebooks/00_start_here.ipynb/x"], "name another folder"),
         (["build", "55"], "Unknown lesson '55'"),
         (["lab", "55"], "Unknown lesson '55'"),
@@ -83,6 +84,7 @@ def test_help_shows_every_command_and_examples(capsys):
         assert f"\n  {command} " in out
         assert call(capsys, command, "--help")[0] == 0
     assert "..." not in out.split("Commands:")[1].split("Examples:")[0], "a summary is cut off"
+    assert "..." not in call(capsys, "data", "--help")[1].split("Commands:")[1]
 
 
 def test_list_tells_minutes_needs_and_parameters(course, capsys):
@@ -101,6 +103,56 @@ def test_run_prints_where_the_results_lie(course, capsys):
     status, out, _ = call(capsys, "run", "5", "-p", "seed=2", "--out", "here", "--resume")
     assert status == 0
     assert "1 of 1 runs are done already" in out
+
+
+def test_resume_alone_goes_on_with_what_the_folder_was_asked_for(course, capsys):
+    arguments = ["run", "05", "-p", "seed=2", "-p", "seed=13", "--out", "here"]
+    assert call(capsys, *arguments)[0] == 1
+    status, out, _ = call(capsys, "run", "--resume", "--out", "here")
+    assert status == 1
+    assert "1 of 2 runs are done already" in out
+    assert "unlucky" in out
+
+
+def test_a_log_that_cannot_be_fetched_is_refused_before_anything_starts(
+    course, capsys, monkeypatch
+):
+    monkeypatch.delenv("COURSE_DATA", raising=False)
+    monkeypatch.setenv("COURSE_CACHE", str(course / "cache"))
+    before = everything_in(course)
+    status, _, err = call(capsys, "run", "05", "-p", "dataset=retailrocket", "--out", "here")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "retailrocket" in err
+    assert everything_in(course) == before
+
+
+def test_an_imported_log_can_be_run(course, capsys):
+    load = "from course_lib.datasets import load\nassert len(load(dataset)) == 2"
+    cells = [code('dataset: str = "shopworld"', "parameters"), code(load)]
+    write_notebook(course / "notebooks/01_load.ipynb", cells)
+    (course / "orders.csv").write_text("user,time,item\na,1709640000,x\nb,1709640060,y\n")
+    assert call(capsys, "data", "import", "orders.csv", "--name", "mine")[0] == 0
+    status, out, _ = call(capsys, "run", "01", "-p", "dataset=mine", "--out", "here")
+    assert status == 0, out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "opened", "passed_on"),
+    [
+        (["lab"], "00_start_here", []),
+        (["lab", "5", "--", "--no-browser"], "05_simple_rnn", ["--no-browser"]),
+        (["lab", "--", "--port", "8899"], "00_start_here", ["--port", "8899"]),
+    ],
+)
+def test_lab_opens_a_lesson_and_passes_options_on(
+    course, capsys, monkeypatch, arguments, opened, passed_on
+):
+    commands = []
+    monkeypatch.setattr(subprocess, "call", lambda command, **_: commands.append(command) or 0)
+    assert call(capsys, *arguments)[0] == 0
+    (command,) = commands
+    assert any(part.endswith(f"/notebooks/{opened}.ipynb") for part in command)
+    assert command[len(command) - len(passed_on) :] == passed_on
 
 
 def test_a_failed_lesson_is_status_1(course, capsys):
@@ -131,8 +183,10 @@ def test_ctrl_c_keeps_finished_runs_and_leaves_nothing_half_done(course):
     assert process.returncode == 130
     assert "--resume does the rest" in err
     assert "Traceback" not in err
+    assert "course run --out o --resume" in err
     kept = {Path(name).name for name in everything_in(course / "o")}
-    assert kept == {"00_start_here.ipynb", "00_start_here.html", "00_start_here.json", "index.html"}
+    lesson = {"00_start_here.ipynb", "00_start_here.html", "00_start_here.json"}
+    assert kept == {*lesson, "index.html", "request.json"}
 
 
 def test_build_check_is_status_1_until_built(course, capsys):

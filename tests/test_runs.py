@@ -28,8 +28,9 @@ def test_parameters_are_read_with_types_defaults_and_comments(course):
         "epochs": ("int or None", 3),
         "rate": ("float", 0.1),
         "tied": ("bool", False),
+        "gap": ("str", "30min"),
     }
-    assert found["epochs"].help == "passes over the data"
+    assert found["epochs"].help == "passes over the data, at least 1"
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,11 @@ def test_values_become_the_parameters_type(course, text, value):
         (["05"], "epochs=many", "'epochs' takes int or None, not 'many'"),
         (["05"], "seed=1.5", "'seed' takes int"),
         (["05"], "seed=True", "'seed' takes int"),
+        (["05"], "seed=-1", "'seed' must be from 0 to 4294967295, not -1"),
+        (["05"], "seed=4294967296", "'seed' must be from 0"),
+        (["05"], "epochs=0", "'epochs' must be at least 1, not 0"),
+        (["05"], "gap=30mn", "'30mn' is no duration"),
+        (["05"], "gap=-1h", "'-1h' is not positive"),
         (["05"], "tied=1", "'tied' takes bool"),
         (["05"], "seed", "write -p name=value"),
         (["05"], "profile=fast", "Unknown profile 'fast'"),

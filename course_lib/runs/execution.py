@@ -27,9 +27,11 @@ from course_lib.runs.lessons import (
     shortfall,
 )
 from course_lib.runs.parameters import Parameter, grid, read_parameters, split_assignments
+from course_lib.sessions import gap_in_microseconds
 
 PROFILES = ("quick", "full")
 CELL_TIMEOUT = 1800  # seconds
+REQUEST = "request.json"  # in a folder of runs: what it was last asked for
 # What the runner executes is nobody's progress.
 _QUIET = {"PYTHONUTF8": "1", "COURSE_PROGRESS": "off"}
 
@@ -99,7 +101,7 @@ def plan(
         assignments: ``name=value`` texts; one name with several values spans a grid.
 
     Raises:
-        CourseError: If a lesson, parameter, type, profile or dataset is unknown or wrong, or a
+        CourseError: If a lesson, parameter, value, profile or dataset is unknown or wrong, or a
             named lesson cannot be served by the log. Nothing has been written then.
     """
     given = split_assignments(assignments)
@@ -113,6 +115,8 @@ def plan(
             profile = run.values.get("profile", "quick")
             if profile not in PROFILES:
                 raise unknown_name("profile", profile, PROFILES)
+            if isinstance(values.get("gap"), str):
+                gap_in_microseconds(values["gap"])
             if "dataset" not in values and "task" not in values:
                 runs.append(run)
                 continue
@@ -149,6 +153,48 @@ def unfinished(runs: Iterable[Run], folder: Path) -> list[Run]:
         if result.error is None and (folder / "notebooks" / f"{result.name}.ipynb").exists()
     }
     return [run for run in runs if (run.name, run.fingerprint) not in done]
+
+
+def remember_request(folder: Path, lessons: Sequence[str], assignments: Sequence[str]) -> None:
+    """Keep what a folder of runs was asked for, so that resuming it needs no repeating.
+
+    Raises:
+        CourseError: If the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"lessons": list(lessons), "parameters": list(assignments)}, indent=1)
+        (folder / REQUEST).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def last_request(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the lessons and assignments of the last `remember_request`; none if there was none."""
+    try:
+        kept = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
+        return list(kept["lessons"]), list(kept["parameters"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return [], []
+
+
+def fetch_logs(runs: Iterable[Run]) -> None:
+    """Fetch every log that runs need and that is not here: once, before any of them starts.
+
+    Raises:
+        CourseError: If one cannot be fetched; the sentence says what to do.
+    """
+    from course_lib import datasets
+
+    for name in sorted({str(run.values.get("dataset", "shopworld")) for run in runs}):
+        if not datasets.available(name):
+            datasets.fetch(name)
+
+
+def _unwritable(folder: Path, error: OSError) -> CourseError:
+    return CourseError(
+        f"Cannot write to {folder} ({error.strerror}); name another folder with --out."
+    )
 
 
 def newest_folder(root: Path) -> Path:
@@ -200,9 +246,7 @@ def execute_runs(
         for name in ("notebooks", "pages", "results"):
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CourseError(
-            f"Cannot write to {folder} ({error.strerror}); name another folder with --out."
-        ) from error
+        raise _unwritable(folder, error) from error
     waiting: queue.SimpleQueue[Run] = queue.SimpleQueue()
     for run in runs:
         waiting.put(run)

@@ -19,6 +19,8 @@ from typing import Any
 
 from course_lib.errors import CourseError, unknown_name
 
+_AT_LEAST = re.compile(r"\bat least (-?\d+(?:\.\d+)?)")
+_MOST_SEED = 2**32 - 1  # what NumPy's old generators and scikit-learn take
 _OPTIONAL = re.compile(r"^Optional\[(.+)\]$")
 _WORDS = {"true": True, "false": False, "yes": True, "no": False}
 
@@ -31,7 +33,7 @@ class Parameter:
         name: The variable.
         types: Python types a value may have; ``None`` stands for no value.
         default: Its value in the notebook.
-        help: The comment beside it.
+        help: The comment beside it; "at least 3" in it is the least value that is accepted.
     """
 
     name: str
@@ -48,17 +50,29 @@ class Parameter:
         """Turn the text after ``name=`` into a value of the parameter's type.
 
         Raises:
-            CourseError: If it is none.
+            CourseError: If it is none, or out of range.
         """
         for kind in self.types:
             try:
-                return _read(kind, text)
+                value = _read(kind, text)
             except ValueError:
                 continue
+            self._require_in_range(value)
+            return value
         raise CourseError(
             f"Parameter {self.name!r} takes {self.type_name}, not {text!r}; "
             f"for example -p {self.name}={self.default}."
         )
+
+    def _require_in_range(self, value: Any) -> None:
+        least = _AT_LEAST.search(self.help)
+        if self.name == "seed" and isinstance(value, int) and not 0 <= value <= _MOST_SEED:
+            wanted = f"from 0 to {_MOST_SEED}"
+        elif least and isinstance(value, int | float) and value < float(least[1]):
+            wanted = f"at least {least[1]}"
+        else:
+            return
+        raise CourseError(f"Parameter {self.name!r} must be {wanted}, not {value}.")
 
 
 def _read(kind: type, text: str) -> Any:
