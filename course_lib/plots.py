@@ -137,7 +137,87 @@ def show(figure: Figure, alt: str) -> None:
         sys.modules["matplotlib.pyplot"].close(figure)
 
 
+# --- how many --------------------------------------------------------------------------------
+
+
+def bars(counts: pd.Series, xlabel: str, *, log: bool = False) -> Figure:
+    """Draw one horizontal bar for each entry of `counts`, the first on top, named by its index.
+
+    Args:
+        counts: How many, or which share, [bars].
+        xlabel: What is counted.
+        log: Draw on a log scale that begins below 1, so that a count of 1 still has a bar.
+
+    Raises:
+        CourseError: If there is nothing to draw.
+    """
+    if not len(counts):
+        raise CourseError("There is nothing to draw: no counts.")
+    made, axes = figure(height=1.2 + 0.3 * len(counts))
+    axes.barh(range(len(counts)), counts, color=COLOURS["blue"])
+    axes.set_yticks(range(len(counts)), [str(name) for name in counts.index])
+    axes.set_ylim(len(counts) - 0.5, -0.5)
+    if log:
+        axes.set_xscale("log")
+        axes.set_xlim(0.7, 2 * max(counts.max(), 1))
+    axes.set_xlabel(f"{xlabel} (log scale)" if log else xlabel)
+    axes.tick_params(axis="y", length=0)
+    return made
+
+
+def histogram(
+    values: pd.Series,
+    xlabel: str,
+    ylabel: str,
+    *,
+    bins: int | np.ndarray = 30,
+    log: bool = False,
+    shaded: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw how often values fall into each bin; missing values are left out.
+
+    Args:
+        values: Numbers.
+        xlabel: What they are, with the unit.
+        ylabel: What is counted.
+        bins: How many, or their edges.
+        log: Draw both axes on a log scale.
+        shaded: A stretch of the horizontal axis to shade.
+    """
+    made, axes = figure(height=2.8)
+    axes.hist(values.dropna(), bins=bins, color=COLOURS["sky"], edgecolor=COLOURS["black"])
+    if shaded is not None:
+        axes.axvspan(*shaded, color=COLOURS["pale"], zorder=0)
+    if log:
+        axes.set(xscale="log", yscale="log")
+        axes.set_ylim(bottom=0.7)
+    axes.set(xlabel=xlabel, ylabel=f"{ylabel} (log scale)" if log else ylabel)
+    return made
+
+
 # --- one session ---------------------------------------------------------------------------
+
+
+def telling_session(log: pd.DataFrame, longest: int = 22) -> object:
+    """Return the id of a session worth drawing: many kinds of events, and a late purchase.
+
+    Of the sessions with at most `longest` events (or as short as they come) those with the
+    most kinds of events are left, of these the one whose first purchase comes last, then the
+    one with the most events.
+
+    Args:
+        log: A sorted log with sessions and the log's attrs.
+        longest: Events that fit a picture.
+    """
+    column = log.attrs["event_column"]
+    by_session = log.groupby("session_id", sort=False)
+    facts = by_session[column].agg(kinds="nunique", events="size")
+    place = by_session.cumcount().where(log["event"] == "purchase")
+    facts["decided"] = place.groupby(log["session_id"], sort=False).min()
+    facts = facts[facts["events"] <= max(longest, facts["events"].min())]
+    order = ["kinds", "decided", "events"]
+    ordered = facts.sort_values(order, ascending=False, kind="stable", na_position="last")
+    return ordered.index[0]
 
 
 def _lanes(session: pd.DataFrame, column: str) -> tuple[list[str], np.ndarray]:
@@ -203,9 +283,16 @@ def session_strip(session: pd.DataFrame, now: int | None = None) -> Figure:
             axes.text(step, lanes[step], str(items[step]), color=tone, zorder=3, **place)
     if now < last:
         axes.axvline(now + 0.5, color=COLOURS["black"], linestyle="--", linewidth=1.5)
-        above = {"y": len(names) - 0.45, "va": "bottom", "fontsize": 12}
-        axes.text(now + 0.4, s="now", ha="right", **above)
-        axes.text(now + 0.6, s="what comes?", ha="left", **above)
+        for text, side, shift in (("now", "right", -8), ("what comes?", "left", 8)):
+            axes.annotate(
+                text,
+                (now + 0.5, len(names) - 0.45),
+                xytext=(shift, 0),
+                textcoords="offset points",
+                ha=side,
+                va="bottom",
+                fontsize=12,
+            )
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_xlim(-0.7, last + 0.7)
@@ -260,9 +347,8 @@ def session_words(session: pd.DataFrame, now: int | None = None) -> str:
     if "item_id" in session and session["item_id"].notna().any():
         items = session["item_id"].dropna()
         returns = int((items.duplicated() & items.ne(items.shift())).sum())
-        words += (
-            f" It touches {items.nunique()} items and goes back to an earlier one {returns} times."
-        )
+        often = "once" if returns == 1 else f"{returns} times"
+        words += f" It touches {items.nunique()} items and goes back to an earlier one {often}."
     if now is not None and now < len(session) - 1:
         words += (
             f" A line after event {now + 1} marks the present; the {len(session) - 1 - now} "

@@ -8,7 +8,17 @@ import pytest
 
 from course_lib.errors import CourseError
 from course_lib.metrics import Interval
-from course_lib.plots import COLOURS, figure, interval_plot, session_strip, session_words, show
+from course_lib.plots import (
+    COLOURS,
+    bars,
+    figure,
+    histogram,
+    interval_plot,
+    session_strip,
+    session_words,
+    show,
+    telling_session,
+)
 
 
 @pytest.fixture
@@ -101,3 +111,36 @@ def test_an_outlying_score_becomes_an_arrow_and_squeezes_nothing():
     ).axes[0]
     assert axes.get_xlim()[1] < 1.2
     assert "20" in {text.get_text() for text in axes.texts}
+
+
+def test_bars_on_a_log_scale_show_a_count_of_one():
+    counts = pd.Series({"1970-01": 1, "2025-01": 100_000})
+    axes = bars(counts, "events", log=True).axes[0]
+    left, right = axes.get_xlim()
+    assert 0 < left < 1 and right > 100_000
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(counts.index)
+    assert axes.get_ylim()[0] > axes.get_ylim()[1], "the first is on top"
+    with pytest.raises(CourseError, match="nothing to draw"):
+        bars(counts[:0], "events")
+
+
+def test_histogram_counts_each_value_once_and_leaves_missing_ones_out():
+    values = pd.Series([0.0, 0.2, 1.0, np.nan])
+    axes = histogram(values, "seconds", "rows", bins=np.arange(-0.5, 2), shaded=(0, 1)).axes[0]
+    heights = [patch.get_height() for patch in axes.patches if patch.get_width() == 1]
+    assert heights[:2] == [2, 1]
+    assert axes.get_xlabel() == "seconds"
+
+
+def test_telling_session_decides_late_and_fits_the_picture():
+    kinds = {
+        "long": ["view", "cart", "remove", "search", "purchase"],
+        "early": ["purchase", "cart", "view", "view"],
+        "late": ["view", "view", "cart", "purchase"],
+        "dull": ["view"],
+    }
+    rows = [(session, event) for session, events in kinds.items() for event in events]
+    log = pd.DataFrame(rows, columns=["session_id", "event"])
+    log.attrs["event_column"] = "event"
+    assert telling_session(log, longest=4) == "late"
+    assert telling_session(log[log["session_id"] == "long"], longest=4) == "long"

@@ -39,6 +39,11 @@ def bet_on_the_commonest(answer: Answer, cases: Cases) -> None:
         "This is how many test labels are right; accuracy is their share, a number from 0 to 1.",
     )
     cases.mistake(got == 25, "This is a percentage; accuracy is a share, from 0 to 1.")
+    cases.mistake(
+        got == 0,
+        "No bet came true. Is the bet a label? value_counts() counts: the labels are in its index, "
+        "and max() of it is how often the commonest one occurs.",
+    )
     cases.equal("views are commonest in training, and a quarter of the test", got, 0.25)
     never = accuracy(pd.Series(["cart", "cart", "view"]), pd.Series(["view", "leave"]))
     cases.equal("a bet that never comes true in the test scores 0", float(never), 0.0)

@@ -165,6 +165,21 @@ def find_double_fires(answer: Answer, cases: Cases) -> None:
         got == [True, True],
         "Both rows are marked, so the click itself would be lost. One of the two is real.",
     )
+    cases.mistake(
+        got == [False, False] and asked(pair, 1.5) == [False, True],
+        "The copy came exactly one second later and passes: *at most* `seconds` includes the last "
+        "one, so compare with <=, not with <.",
+    )
+    cases.mistake(
+        got == [False, False] and asked([pair[0]] * 2) == [False, True],
+        "Only rows with the very same time are marked, as duplicated() does over all columns. A "
+        "second click comes a moment later: measure the seconds between the two rows.",
+    )
+    cases.mistake(
+        any(asked([("ann", 0, "view", "pen"), ("ann", 600, "view", "pen")])),
+        "Ten minutes later the same visitor looked at the pen again, and that was taken for a "
+        "copy: the time is not compared. duplicated() only asks whether the like was there before.",
+    )
     cases.equal("the second of two equal clicks a second apart is the copy", got, [False, True])
     others = [("ann", 0, "view", "pen"), ("ben", 1, "view", "pen")]
     cases.mistake(
@@ -193,6 +208,16 @@ def find_double_fires(answer: Answer, cases: Cases) -> None:
         asked(upside_down) == [False, True, False],
         "The right number of rows, in the wrong places: the answer is in the sorted order, not in "
         "the order of the file. reindex(log.index) brings it back.",
+    )
+    cases.mistake(
+        asked(upside_down) == [False, False, True],
+        "The later click stands above the earlier one in this file (it was received first), and "
+        "the earlier one was taken for the copy: sort by time as well, not only by user.",
+    )
+    cases.mistake(
+        asked([pair[0], ("ann", 0.5, "cart", "pen"), pair[1]]) == [False, False, True],
+        "View, cart, view within a second: the row before the second view is the cart, so it "
+        "repeats nothing. Compare each row with the same user's row just before it.",
     )
     cases.equal("a late row is put in its place first", asked(upside_down), [True, False, False])
     slow = [("ann", 0, "view", "pen"), ("ann", 2, "view", "pen")]
@@ -247,8 +272,13 @@ def judge_prices(answer: Answer, cases: Cases) -> None:
         return
     cases.mistake(
         not got[60],
-        "The pen at 200 passes. It was compared with a mean over all items, televisions included, "
+        "The pen at 200 passes. It was judged by the prices of all items, televisions included, "
         "and there 200 is nothing special: compare a price with its own item's prices.",
+    )
+    cases.mistake(
+        sum(got) > 1,
+        "Prices that nobody would call absurd are marked: the televisions, or the pens. They were "
+        "judged by a usual price over all items: each item needs its own.",
     )
     cases.equal("only the pen at 200 is absurd", np.flatnonzero(got).tolist(), [60])
     few = {"pen": [2.0] * 7 + [200.0]}
@@ -257,6 +287,11 @@ def judge_prices(answer: Answer, cases: Cases) -> None:
         "Of eight prices of a pen, seven are 2 and one is 200, and it passes: it inflates the "
         "standard deviation by which it is judged, so that none of n values can be more than "
         "(n-1)/√n deviations away (2.5 of eight). The median does not move.",
+    )
+    cases.mistake(
+        sum(asked(few)) > 1,
+        "Seven pens cost 2 and one costs 200, and the seven are marked: the usual price was a "
+        "mean, and the one wrong price pulls it up until all others look cheap. The median stays.",
     )
     cases.equal("seven pens at 2, one at 200", asked(few), [False] * 7 + [True])
     low = {"television": [900.0] * 7 + [9.0]}
@@ -273,6 +308,11 @@ def judge_prices(answer: Answer, cases: Cases) -> None:
     )
     cases.equal("a sale is no fault", asked(sale), [False] * 22)
     odd = {"pen": [2.0] * 7 + [-2.0, 0.0, np.nan]}
+    cases.mistake(
+        asked(odd)[-1],
+        "A missing price is marked as absurd. Comparisons with NaN are False, so their opposite "
+        "(~between(...)) is True where nothing is known.",
+    )
     cases.equal(
         "negative and zero are absurd, missing is not",
         asked(odd),
@@ -325,6 +365,13 @@ def scale_by_the_past(answer: Answer, cases: Cases) -> None:
         or np.allclose(scaled, plain * np.sqrt(4 / 3), atol=0.02),
         "The prices were scaled without their logarithm: from 10 to 100 is ten times as far as "
         "from 1 to 10, although both are a factor of ten.",
+    )
+    bare = np.log(train)
+    cases.mistake(
+        np.allclose(scaled, (bare - bare.mean()) / bare.std(), atol=1e-3)
+        or np.allclose(scaled, (bare - bare.mean()) / bare.std(ddof=0), atol=1e-3),
+        "The logarithm here is log, not log1p: a price of 0 would become minus infinity, and with "
+        "it the mean of all others.",
     )
     logs = np.log1p(train)
     centred = (logs - logs.mean()).to_numpy()

@@ -81,6 +81,43 @@ def double_fires(log, seconds=1.0):
         same &= text == text.shift()
     return (same & (ordered["timestamp"].diff() <= pd.Timedelta(seconds=seconds))).reindex(log.index)
 
+# %% 01.2 less than a second, not at most
+# message: compare with <=, not with <
+def double_fires(log, seconds=1.0):
+    ordered = log.sort_values(["user_id", "timestamp"], kind="stable")
+    same = ordered["user_id"] == ordered["user_id"].shift()
+    for column in ("event", "item_id"):
+        same &= ordered[column].cat.codes == ordered[column].cat.codes.shift()
+    return (same & (ordered["timestamp"].diff() < pd.Timedelta(seconds=seconds))).reindex(log.index)
+
+# %% 01.2 duplicated over all columns
+# message: Only rows with the very same time are marked
+def double_fires(log, seconds=1.0):
+    return log.duplicated()
+
+# %% 01.2 duplicated without the time
+# message: the time is not compared
+def double_fires(log, seconds=1.0):
+    return log.duplicated(["user_id", "event", "item_id"])
+
+# %% 01.2 grouped by user, not sorted
+# message: sort by time as well, not only by user
+def double_fires(log, seconds=1.0):
+    by_user = log.groupby("user_id")
+    same = by_user["timestamp"].diff() <= pd.Timedelta(seconds=seconds)
+    for column in ("event", "item_id"):
+        codes = log[column].cat.codes
+        same &= codes == codes.groupby(log["user_id"]).shift()
+    return same
+
+# %% 01.2 grouped by everything
+# message: the row before the second view is the cart
+def double_fires(log, seconds=1.0):
+    ordered = log.sort_values("timestamp", kind="stable")
+    keys = ["user_id", "event", "item_id"]
+    gaps = ordered.groupby(keys, observed=True, dropna=False)["timestamp"].diff()
+    return (gaps <= pd.Timedelta(seconds=seconds)).reindex(log.index)
+
 # %% 01.2 left in the sorted order
 # message: reindex(log.index) brings it back
 def double_fires(log, seconds=1.0):
@@ -91,7 +128,7 @@ def double_fires(log, seconds=1.0):
     return (same & (ordered["timestamp"].diff() <= pd.Timedelta(seconds=seconds))).to_numpy()
 
 # %% 01.3 as shipped
-# message: a mean over all items, televisions included
+# message: judged by the prices of all items, televisions included
 
 # %% 01.3 the three-sigma rule within each item
 # message: inflates the standard deviation by which it is judged
@@ -105,6 +142,19 @@ def absurd(prices):
 def absurd(prices):
     usual = prices.groupby("item_id", observed=True)["price"].transform("median")
     return (prices["price"] > 5 * usual) | (prices["price"] <= 0)
+
+# %% 01.3 the mean of the item
+# message: the seven are marked
+def absurd(prices):
+    usual = prices.groupby("item_id", observed=True)["price"].transform("mean")
+    ratio = prices["price"] / usual
+    return (ratio > 5) | (ratio < 1 / 5) | (prices["price"] <= 0)
+
+# %% 01.3 a missing price is no price between
+# message: A missing price is marked
+def absurd(prices):
+    usual = prices.groupby("item_id", observed=True)["price"].transform("median")
+    return ~(prices["price"] / usual).between(1 / 5, 5)
 
 # %% 01.3 Tukey's fences within each item
 # message: every honest sale lies outside
@@ -128,6 +178,13 @@ def scale(train, test):
 def scale(train, test):
     mean, deviation = train.mean(), train.std() or 1.0
     return (train - mean) / deviation, (test - mean) / deviation
+
+# %% 01.4 log instead of log1p
+# message: log, not log1p
+def scale(train, test):
+    past = np.log(train)
+    deviation = past.std() or 1.0
+    return (past - past.mean()) / deviation, (np.log(test) - past.mean()) / deviation
 
 # %% 01.4 divided by zero
 # message: three equal prices have a deviation of 0
