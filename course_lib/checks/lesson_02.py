@@ -63,6 +63,12 @@ def cut_at_silences(answer: Answer, cases: Cases) -> None:
     cases("a silence longer than the limit starts a session", got[2] != got[3] and got[4] != got[5])
     cases("a silence within the limit does not", got[0] == got[1] == got[2] and got[5] == got[6])
     cases.equal("sessions are numbered 0, 1, 2, ... in row order", got, [0, 0, 0, 1, 2, 3, 3])
+    days = pd.DataFrame({"user_id": 1, "timestamp": pd.to_datetime(["2025-03-01", "2025-03-02"])})
+    cases.mistake(
+        got == [0, 0, 0, 1, 2, 3, 3] and len(set(cut_sessions(days, 30))) == 1,
+        "A silence of exactly one day starts no session here. The accessor `.dt.seconds` of a "
+        "time difference leaves whole days out; `.dt.total_seconds()` counts them.",
+    )
     times = answer.given("log")[["user_id", "timestamp"]].head(20_000)
     silent = times["timestamp"].diff() > pd.Timedelta("10min")
     begins = silent | (times["user_id"] != times["user_id"].shift())
@@ -79,6 +85,7 @@ def cut_at_silences(answer: Answer, cases: Cases) -> None:
     hints=(
         "Write down by hand the first window of `[a, b, c, d]` for length 2, and its target.",
         "Which position comes right after the window `items[i : i + length]`?",
+        "The last window of all has nothing after it to predict. Where must `range` end?",
         'Lesson 02, section "An example is a few positions": where does the answer stand?',
     ),
 )
@@ -100,6 +107,11 @@ def windows_of_a_session(answer: Answer, cases: Cases) -> None:
         bool(targets) and all(target in row for row, target in zip(inputs, targets, strict=False)),
         "The target stands inside its own window: leakage. A model that copies its last input "
         "gets every answer right, and will get none right in the shop.",
+    )
+    cases.mistake(
+        bool(inputs) and all(len(row) == 2 for row in inputs),
+        "Each window shows one item less than `length`: the target was moved out of the window by "
+        "making the window shorter. Keep its length; the target comes after it.",
     )
     cases.mistake(
         targets[:2] == [15, 16],
@@ -167,6 +179,12 @@ def prefix_before_the_purchase(answer: Answer, cases: Cases) -> None:
         "prefix now shows an event from after the decision. The session had decided; do not ask.",
     )
     cases.mistake(
+        2 in got.index and shown.get(2) == "view cart",
+        "Session 2 bought within its first three events and is still asked: taking the purchase "
+        "out of what is shown leaves a prefix one event short, and the gap gives it away. The "
+        "session had decided; do not ask.",
+    )
+    cases.mistake(
         len(got) > 0 and not got["buys"].astype(bool).any(),
         "No session that buys is left: the label must look at the whole session, only what is "
         "*shown* is cut.",
@@ -202,15 +220,19 @@ def parts_by_time(answer: Answer, cases: Cases) -> None:
     part = pd.Series(list(give_parts(cut, boundary)), dtype=object)
     if not cases.equal("one part for each window", len(part), len(cut)):
         return
-    again = list(give_parts(cut, boundary))
     before = (cut["session_end"] < boundary).to_numpy()
     after = (cut["session_start"] >= boundary).to_numpy()
     across = ~before & ~after
     torn = part.groupby(cut["session_id"].to_numpy()).agg("nunique") > 1
     cases.mistake(
-        list(part) != again or torn[cut["session_id"][before | after].unique()].any(),
+        torn[cut["session_id"][before | after].unique()].any(),
         "The windows were shuffled before the split: neighbouring windows of one session are in "
         "both parts, so the answers of the test are taught in training.",
+    )
+    cases.mistake(
+        (part[before] == "test").any() and (part[after] == "train").any(),
+        "Whole sessions stay together, but chance deals them: training holds sessions of the last "
+        "day, and the test asks about days before them. The boundary decides, not a draw.",
     )
     cases.mistake(
         torn.any(),
@@ -262,6 +284,18 @@ def scaler_of_the_training_part(answer: Answer, cases: Cases) -> None:
         "The scaler was fitted on all rows: its mean and spread have seen the test, and a test "
         "row changes what the model is trained on.",
     )
+    on_test = (values - values[~train].mean()) / values[~train].std()
+    cases.mistake(
+        np.allclose(got, on_test) or np.allclose(got, on_test / np.sqrt(2)),
+        "The scaler was fitted on the test rows: `train` is True where it may be fitted, and "
+        "`~train` is the other way round.",
+    )
+    half = (values - values[train].mean()) / values.std()
+    cases.mistake(
+        np.allclose(got, half) or np.allclose(got, half * np.sqrt(5 / 6)),
+        "The mean comes from the training rows, but the spread from all rows: it is fitted as "
+        "well, and has seen the test.",
+    )
     cases.mistake(
         np.allclose(got[~train], alone) or np.allclose(got[~train], alone / np.sqrt(2)),
         "The test rows were scaled by their own mean and spread: that hides how unlike the "
@@ -309,7 +343,9 @@ def honest_recommender(answer: Answer, cases: Cases) -> None:
     ):
         return
     if not cases(
-        "suggestions are codes, whole numbers", np.issubdtype(got.dtype, np.integer), str(got.dtype)
+        "suggestions are codes, whole numbers",
+        np.issubdtype(got.dtype, np.integer),
+        f"they are of type {got.dtype}; `.astype(int)` makes codes of them, -1 for no idea.",
     ):
         return
     ordered = np.sort(got, axis=1)

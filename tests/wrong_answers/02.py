@@ -27,6 +27,13 @@ def cut_sessions(log, minutes):
     return (silent | (log["user_id"] != log["user_id"].shift())).cumsum().to_numpy()
 
 
+# %% 02.1 whole days left out
+# message: leaves whole days out
+def cut_sessions(log, minutes):
+    silent = log["timestamp"].diff().dt.seconds > 60 * minutes
+    return (silent | (log["user_id"] != log["user_id"].shift())).cumsum().to_numpy() - 1
+
+
 # %% 02.2 as shipped
 # message: target stands inside its own window
 
@@ -68,6 +75,16 @@ def make_windows(items, length):
     return np.array([items[i + length] for i in starts]), [items[i : i + length] for i in starts]
 
 
+# %% 02.2 shorter windows
+# message: one item less than `length`
+def make_windows(items, length):
+    inputs, targets = [], []
+    for start in range(len(items) - length + 1):
+        inputs.append(items[start : start + length - 1])
+        targets.append(items[start + length - 1])
+    return inputs, targets
+
+
 # %% 02.3 as shipped
 # message: visible in its own prefix
 
@@ -104,6 +121,15 @@ def make_prefixes(log, length):
     return pd.DataFrame({"shown": shown, "buys": buys.reindex(shown.index)})
 
 
+# %% 02.3 purchases taken out after cutting
+# message: leaves a prefix one event short
+def make_prefixes(log, length):
+    first = log[log.groupby("session_id").cumcount() < length]
+    shown = first[first["event"] != "purchase"].groupby("session_id")["event"].agg(" ".join)
+    buys = log.groupby("session_id")["event"].agg(lambda events: "purchase" in set(events))
+    return pd.DataFrame({"shown": shown, "buys": buys.reindex(shown.index)})
+
+
 # %% 02.4 as shipped
 # message: shuffled before the split
 
@@ -124,6 +150,14 @@ def give_parts(cut, boundary):
 # message: no session of the future
 def give_parts(cut, boundary):
     return np.where(cut["session_end"] < boundary, "train", "test")
+
+
+# %% 02.4 whole sessions by chance
+# message: but chance deals them
+def give_parts(cut, boundary):
+    sessions = cut["session_id"].unique()
+    test = np.random.default_rng(0).choice(sessions, len(sessions) // 5, replace=False)
+    return np.where(cut["session_id"].isin(test), "test", "train")
 
 
 # %% 02.5 as shipped
@@ -149,6 +183,18 @@ def standardise(values, train):
 # message: nothing is divided by the spread
 def standardise(values, train):
     return values - values[train].mean()
+
+
+# %% 02.5 only the mean from training
+# message: but the spread from all rows
+def standardise(values, train):
+    return (values - values[train].mean()) / values.std()
+
+
+# %% 02.5 the mask the wrong way round
+# message: fitted on the test rows
+def standardise(values, train):
+    return (values - values[~train].mean()) / values[~train].std()
 
 
 # %% 02.6 bestsellers for all
