@@ -134,8 +134,10 @@ def load(name: str, profile: str = "quick", seed: int = 1) -> pd.DataFrame:
 
 def _shopworld_card() -> Card:
     from course_lib.datasets.cards import Card
+    from course_lib.datasets.shopworld.simulation import PROFILES as SIZES
     from course_lib.events import COLUMNS, TASKS
 
+    sizes = {name: f"{size.users:,} users, {size.days} days" for name, size in SIZES.items()}
     return Card(
         name="shopworld",
         title="a simulated shop, seeded, that knows the truth about itself",
@@ -152,4 +154,5 @@ def _shopworld_card() -> Card:
         citation="the course itself",
         page="built in: simulated on your machine",
         notes=("dirt is mixed in on purpose, and the truth about it is known",),
+        quick=f"{sizes['quick']}; the full one has {sizes['full']}",
     )

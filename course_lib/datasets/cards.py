@@ -90,7 +90,7 @@ class Card:
             "tasks": ", ".join(self.tasks),
             "clock": self.clock,
             "event": self.event_column,
-            "rows": "as many as asked for" if self.rows is None else f"{self.rows:,}",
+            "rows": "of the profile's size" if self.rows is None else f"{self.rows:,}",
             "quick profile": self.quick,
             "licence": self.licence,
             "cite": self.citation,
