@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from course_lib.datasets import PROFILES
 from course_lib.errors import CourseError, unknown_name
 from course_lib.runs.lessons import (
     Lesson,
@@ -29,7 +30,6 @@ from course_lib.runs.lessons import (
 from course_lib.runs.parameters import Parameter, grid, read_parameters, split_assignments
 from course_lib.sessions import gap_in_microseconds
 
-PROFILES = ("quick", "full")
 CELL_TIMEOUT = 1800  # seconds
 REQUEST = "request.json"  # in a folder of runs: what it was last asked for
 # What the runner executes is nobody's progress.
