@@ -416,16 +416,20 @@ def _draw_lines(axes: Axes, lines: dict[str, float], window: tuple[float, float]
     if len(inside) == 2:
         axes.axvspan(*sorted(inside.values()), color=COLOURS["pale"], alpha=0.6, linewidth=0)
     centre = sum(window) / 2
+    apart = max(inside.values(), default=0) - min(inside.values(), default=0)
+    close = len(inside) == 2 and 0 < apart < 0.38 * (window[1] - window[0])
     for place, (label, at) in enumerate(inside.items()):
         axes.axvline(at, color=COLOURS["black"], linewidth=1.2, linestyle=("--", "-")[place % 2])
         side = "left" if at <= centre else "right"
+        if close:  # labels point away from each other
+            side = "right" if at == min(inside.values()) else "left"
         axes.annotate(
             label,
             (at, 1.0),
             xycoords=("data", "axes fraction"),
             ha=side,
             va="bottom",
-            xytext=(-4 if side == "left" else 4, 2),
+            xytext=(-4 if (side == "left") != close else 4, 2),
             textcoords="offset points",
             fontsize=12,
         )

@@ -170,6 +170,11 @@ def padding_is_not_data(answer: Answer, cases: Cases) -> None:
         "events, not by the number of positions.",
     )
     cases.mistake(
+        _close(got, losses.sum() / (codes > 0).sum()),
+        "The number of events is right, but the losses at padding are still in the sum: both the "
+        "sum and the count belong to real events only.",
+    )
+    cases.mistake(
         _close(got, (3.0 + 1.5) / 2),
         "This is the mean of the sessions' means: an event of a short session counts more than "
         "one of a long session.",
@@ -328,12 +333,20 @@ def a_place_on_the_ladder(answer: Answer, cases: Cases) -> None:
         "`forecast` expect logits and apply a softmax themselves: taken twice, no forecast can "
         "be sure of anything.",
     )
-    losses = {part: _loss_of(network, data[part], rows[part], labels) for part in ("test", "train")}
+    losses = {
+        part: _loss_of(network, data[part], rows[part], labels)
+        for part in ("test", "validation", "train")
+    }
     close = {part: abs(score - loss) < 5e-4 for part, loss in losses.items()}
     cases.mistake(
         close["train"] and not close["test"],
         "`score` was computed on the training rows: what a network has learnt by heart says "
         "nothing about the shoppers of next week.",
+    )
+    cases.mistake(
+        close["validation"] and not close["test"],
+        "`score` was computed on the validation rows: they decided when to stop, so the network "
+        "was chosen to look good on them.",
     )
     cases("`score` is the log-loss on the test part", close["test"], "computed anew it is another.")
     frequencies, markov = _baseline_losses(log, labels, split, rows["test"])
