@@ -256,10 +256,10 @@ def test_html_says_the_same_and_is_escaped() -> None:
     assert "✗ fails" in page
 
 
-def test_unknown_exercise_names_the_nearest(sample: ModuleType) -> None:
-    assert "Unknown exercise '90.3': did you mean" in str(check("90.3", {}))
+def test_an_unknown_exercise_is_answered_with_those_there_are(sample: ModuleType) -> None:
+    assert "Unknown exercise '90.3': choose from" in str(check("90.3", {}))
     assert "Unknown exercise" in str(hint("90.3"))
-    with pytest.raises(CourseError, match="did you mean"):
+    with pytest.raises(CourseError, match=r"90\.1"):
         find("90.3")
 
 
