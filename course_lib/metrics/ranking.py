@@ -17,12 +17,13 @@ target (checked to 1e-6 in the tests):
 - ``sklearn.metrics.top_k_accuracy_score`` lets the order of columns decide: among tied items
   the last ones win. A model that scores all items alike is right or wrong by its table.
 - ``sklearn.metrics.label_ranking_average_precision_score`` (for one right item the MRR without
-  a k) and ``coverage_error`` (the rank) give tied items the *worst* rank of them all.
-- ``keras_rs.metrics`` (RecallAtK, NDCG, MeanReciprocalRank) shuffle ties before sorting, so a
-  tied score is one random order's; ``shuffle_ties=False`` takes the first column. A masked
-  item gets a score just below the row's lowest (by 1e-7, which 32-bit scores far from 0 lose,
-  so that it ties with the lowest), and a row whose right item is masked counts as 0 rather
-  than being left out. Here `exclude` takes candidates away for good, the target never.
+  a k), ``coverage_error`` (the rank) and ``label_ranking_loss`` (``(rank - 1) / (items - 1)``)
+  give tied items the *worst* rank of them all.
+- ``keras_rs.metrics`` (RecallAtK, NDCG, MeanReciprocalRank) shuffle ties before they sort, even
+  with ``shuffle_ties=False``, so a tied score is that of one random order; averaged over many
+  seeds it is the mean of ``1 / rank``, which is above one over the mean rank. Their mask takes
+  items out of the ranking as `exclude` does here, but a row whose right item is masked counts
+  as 0; here the target always stays a candidate, and a row is left out by its rank, NaN.
 """
 
 from __future__ import annotations
