@@ -1,9 +1,15 @@
 """The rulers: scores for forecasts, for rankings and for curves, each with an interval.
 
-`forecasts` scores probabilities, `ranking` the rank of the true item in a catalogue. Lesson 04
-derives them all.
+`forecasts` scores probabilities, `ranking` the rank of the true item in a catalogue, `curves`
+spreads one score out again. Lesson 04 derives them all.
 """
 
+from course_lib.metrics.curves import (
+    precision_recall_curve,
+    precision_recall_f1,
+    reliability_curve,
+    roc_curve,
+)
 from course_lib.metrics.forecasts import (
     CLIP,
     METRICS,
@@ -59,9 +65,13 @@ __all__ = [
     "per_row_log_loss",
     "per_row_ranking",
     "popularity_of",
+    "precision_recall_curve",
+    "precision_recall_f1",
     "rank_of_target",
     "ranking_metric",
     "ranking_scorecard",
+    "reliability_curve",
     "roc_auc",
+    "roc_curve",
     "scorecard",
 ]
