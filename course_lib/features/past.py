@@ -48,7 +48,7 @@ def session_features(
     family    columns (each begins with the family's name)
     ========  ==================================================================================
     time      hour of day and day of week, each as a point on a circle (``sin``, ``cos``); days
-              since `since`
+              since `since`, where given
     history   earlier sessions of the user and their purchases (log1p); days since the last one
               (log1p); ``first`` = 1 where there is none
     price     log1p of the price last seen, mean so far, its distance from that mean; ``none``
@@ -68,7 +68,8 @@ def session_features(
     Args:
         log: A clean log with sessions, [n] rows.
         families: Which of `FAMILIES`; by default all.
-        since: Day 0 of ``time_days``; by default the day of the log's first event.
+        since: Day 0 of ``time_days``. By default there is no such column: in a split by time
+            every later part lies beyond all of its training values.
 
     Returns:
         A table with the log's index, [n, columns]: float32 and category columns without
@@ -167,6 +168,13 @@ class _Past:
     def lacks(self, what: str, because: str) -> None:
         self.left_out[what] = f"{what}: log {self.dataset!r} {because}."
 
+    def names(self, column: str) -> bool:
+        """Whether the log has this column of names. Its rows are not asked: they come later."""
+        if column not in self.log:
+            return False
+        dtype = self.log[column].dtype
+        return not isinstance(dtype, pd.CategoricalDtype) or len(dtype.categories) > 0
+
     def few_kinds(self, what: str) -> bool:
         """Whether each kind of event can have columns of its own."""
         if len(self.kinds) > MANY_KINDS:
@@ -209,13 +217,12 @@ def _time(past: _Past) -> _Columns:
     if past.tells("time: hour", ("time",), "the time of day"):
         minute = past.times // _MINUTE % 1440
         made |= _circle("hour", minute, 1440)
-    if past.tells("time: weekday and days", ("time", "day"), "dates"):
+    if past.tells("time: weekday", ("time", "day"), "dates"):
         day = past.times // _DAY
         made |= _circle("weekday", (day + _MONDAY) % 7, 7)
-        start = past.times.min(initial=np.iinfo(np.int64).max) // _DAY * _DAY
         if past.since is not None:
-            start = pd.Timestamp(past.since).as_unit("us").value
-        made["days"] = ((past.times - start) / _DAY).astype(np.float32)
+            start = pd.Timestamp(past.since).value // 1000  # nanoseconds
+            made["days"] = ((past.times - start) / _DAY).astype(np.float32)
     return made
 
 
@@ -250,7 +257,7 @@ def _history(past: _Past) -> _Columns:
 
 
 def _price(past: _Past) -> _Columns:
-    if "price" not in past.log or not past.log["price"].notna().any():
+    if "price" not in past.log:
         past.lacks("price", "records no prices")
         return {}
     price = past.log["price"].to_numpy(np.float32)
@@ -266,7 +273,7 @@ def _price(past: _Past) -> _Columns:
         "above_mean": now - mean,
         "none": (last < 0).astype(np.float32),
     }
-    if "category_id" in past.log:
+    if past.names("category_id"):
         made["category"] = _named(past.log["category_id"].astype("category"), last)
     return made
 
@@ -277,7 +284,7 @@ def _counts(past: _Past) -> _Columns:
         for code, name in _columns_of(past.kinds):
             made[name] = _log1p(past.so_far(past.kind == code))
     for column, name in (("item_id", "items"), ("category_id", "categories")):
-        if column not in past.log or not past.log[column].notna().any():
+        if not past.names(column):
             past.lacks(f"counts: {name}", f"records no {name}")
             continue
         codes = past.log[column].astype("category").cat.codes.to_numpy(np.int64)
@@ -348,7 +355,7 @@ def _crossed(names: list[str], codes: np.ndarray, others: list[str], other: np.n
 
 
 def _paths(past: _Past) -> _Columns:
-    column = next((c for c in _SPLIT_COLUMNS if c in past.log and past.log[c].notna().any()), None)
+    column = next((name for name in _SPLIT_COLUMNS if past.names(name)), None)
     if column is None:
         past.lacks("paths", "records no categories")
         return {}

@@ -101,7 +101,7 @@ def positions(log: pd.DataFrame, rows: np.ndarray | None) -> np.ndarray:
 
 
 def _chosen_columns(log: pd.DataFrame, columns: Iterable[str] | None) -> list[str]:
-    known = [c for c in TEXT_COLUMNS if c in log and log[c].notna().any()]
+    known = [column for column in TEXT_COLUMNS if column in log]
     chosen = known if columns is None else list(columns)
     absent = [column for column in chosen if column not in log]
     if absent or not chosen:
