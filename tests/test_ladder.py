@@ -13,7 +13,7 @@ from course_lib.baselines import MarkovChain
 from course_lib.errors import CourseError
 from course_lib.events import attach_attrs
 from course_lib.ladder import Ladder
-from course_lib.sessions import assign_sessions, next_event, purchase_later
+from course_lib.sessions import assign_sessions, next_event, next_item, purchase_later
 from course_lib.splits import temporal_split
 
 
@@ -39,7 +39,7 @@ def world():
     log["timestamp"] = log["timestamp"].astype("datetime64[us, UTC]")
     log["event"] = pd.Categorical(log["event"], events)
     log["item_id"] = log["item_id"].astype("category")
-    attach_attrs(log, dataset="tiny", tasks=("next_event", "purchase_intent"))
+    attach_attrs(log, dataset="tiny", tasks=("next_event", "purchase_intent", "next_item"))
     log = assign_sessions(log)
     truth = pd.DataFrame([after[event] for event in log["event"]], columns=[*events, "leave"])
     return log, temporal_split(log), truth
@@ -75,7 +75,7 @@ def test_baselines_do_not_learn_from_the_test_part(world):
     for version in (log, spoilt):
         ladder = Ladder("next_event", version, split, part="validation", resamples=2)
         ladder.add_baselines()
-        losses.append([rung.losses for rung in ladder.rungs.values()])
+        losses.append([rung.values for rung in ladder.rungs.values()])
     np.testing.assert_array_equal(*losses)
 
 
@@ -93,10 +93,36 @@ def test_order_table_and_gap(ladder):
     assert ladder.difference("Markov, last event", "event frequencies").high < 0
 
 
+def test_the_gap_may_be_measured_from_any_baseline(ladder):
+    frequent = "event frequencies"
+    from_best = ladder.gap_closed("Markov, last event")
+    assert ladder.gap_closed(frequent, baseline=frequent).value == 0
+    further = ladder.gap_closed("Markov, last event", baseline=frequent)
+    assert further.value > max(from_best.value, 0.9)
+    named = ladder.gap_closed(frequent, baseline=ladder.best_baseline.name)
+    assert named == ladder.gap_closed(frequent)
+    with pytest.raises(CourseError, match="Unknown model"):
+        ladder.gap_closed(frequent, baseline="Markov chain")
+
+
+def test_differences_by_any_metric_of_the_ladder(ladder):
+    markov, frequent = "Markov, last event", "event frequencies"
+    for metric in ladder.metrics:
+        got = ladder.difference(markov, frequent, metric=metric)
+        apart = (
+            ladder.score(markov, metric=metric).value - ladder.score(frequent, metric=metric).value
+        )
+        assert got.value == pytest.approx(apart)
+    assert ladder.score(markov, metric="accuracy") == ladder[markov].scores["accuracy"]
+    assert ladder.log_loss(markov) == ladder.score(markov)
+    with pytest.raises(CourseError, match="Unknown metric"):
+        ladder.difference(markov, frequent, metric="roc_auc")
+
+
 def test_slices_are_masks_over_the_log(ladder, world):
     log, _, _ = world
     carts = (log["event"] == "cart").to_numpy()
-    losses = ladder["Markov, last event"].losses[carts[ladder.scored]]
+    losses = ladder["Markov, last event"].values[carts[ladder.scored]]
     assert ladder.log_loss("Markov, last event", carts).value == pytest.approx(losses.mean())
     only_carts = Ladder("next_event", log, ladder.split, rows=carts, resamples=10)
     only_carts.add_baselines()
@@ -144,6 +170,112 @@ def test_rungs_scored_on_other_rows_or_labels_cannot_join(ladder, world):
         ladder.join(validation.add("validated", truth))
 
 
+@pytest.fixture
+def ranked(world):
+    """A ladder of next item with two rankers: by popularity in training, and by the alphabet."""
+    log, split, _ = world
+    labels = next_item(log)
+    codes = labels.cat.codes.to_numpy(np.int64)
+    train = split.rows(log, "train")
+    popularity = np.bincount(codes[train & (codes >= 0)], minlength=len(labels.cat.categories))
+    ladder = Ladder("next_item", log, split, k=3, resamples=200)
+    by = {"popularity": popularity, "alphabet": -np.arange(len(popularity))}
+    for name, scores in by.items():
+        ranks = metrics.rank_of_target(np.tile(scores, (len(log), 1)), codes)
+        ladder.add(name, ranks, kind="baseline", seconds=0.1, parameters=len(popularity))
+    return ladder
+
+
+def test_next_item_is_scored_by_ranks_in_the_whole_catalogue(ranked, world):
+    log, split, _ = world
+    labels = next_item(log)
+    assert ranked.metrics == ("hit_rate@3", "ndcg@3", "mrr@3")
+    assert (ranked.scored == (split.rows(log, "test") & labels.notna().to_numpy())).all()
+    rung = ranked["alphabet"]
+    hits = labels.cat.codes.to_numpy()[ranked.scored] < 3
+    assert rung.scores["hit_rate@3"].value == hits.mean()
+    np.testing.assert_array_equal(rung.values, hits)
+    assert (rung.seconds, rung.parameters) == (0.1, 9)
+    perfect = ranked.add("perfect", pd.Series(1.0, index=log.index))
+    assert {score.value for score in perfect.scores.values()} == {1.0}
+    assert ranked.frame()["model"].tolist()[0] == "perfect"
+    assert ranked.frame()["hit_rate@3"].is_monotonic_decreasing
+    assert ranked.table().columns.tolist() == ["HR@3", "NDCG@3", "MRR@3", "parameters"]
+    assert ranked.difference("perfect", "alphabet").low > 0
+    found = ranked.difference("perfect", "alphabet", metric="mrr@3")
+    assert found.value == pytest.approx(1 - rung.scores["mrr@3"].value)
+    assert ranked.score("alphabet", metric="ndcg@3") == rung.scores["ndcg@3"]
+    assert ranked.best_baseline.scores["hit_rate@3"].value >= rung.scores["hit_rate@3"].value
+
+
+def test_next_item_s_picture_and_words_say_which_way_is_better(ranked):
+    axes = ranked.plot().axes[0]
+    assert axes.get_xlabel().endswith("(higher is better)")
+    assert [label.get_text() for label in axes.get_yticklabels()] == ranked.frame()[
+        "model"
+    ].tolist()
+    assert "best baseline" in {text.get_text() for text in axes.texts}
+    assert "which item comes next" in ranked.words("mrr@3")
+
+
+def test_the_share_of_a_gap_counts_the_right_way_where_higher_is_better(ranked, world):
+    log, _, _ = world
+    better = 1 + (np.arange(len(log)) % 4 == 0) * 5.0
+    ranked.add("better", better)
+    ranked.add("perfect", np.ones(len(log)), kind="best")
+    low, high = ranked["alphabet"].values.mean(), ranked["better"].values.mean()
+    closed = ranked.gap_closed("better", baseline="alphabet")
+    assert closed.value == pytest.approx((high - low) / (1 - low))
+
+
+@pytest.mark.parametrize(
+    ("forecast", "message"),
+    [
+        (lambda n: np.full((n, 9), 1 / 9), r"one rank a row.*rank_of_target"),
+        (lambda n: np.full(n, 0.5), "ranks go from 1"),
+        (lambda n: np.zeros(n), "ranks go from 1"),
+        (lambda n: np.full(n, 10), "the 9 items of the catalogue"),
+        (lambda n: np.full(n, np.inf), "ranks go from 1"),
+        (lambda n: np.full(n, np.nan), "no forecast for"),
+        (lambda n: np.ones(n - 1), "other rows"),
+    ],
+)
+def test_what_is_no_rank_is_refused(ranked, forecast, message):
+    with pytest.raises(CourseError, match=message) as caught:
+        ranked.add("mine", forecast(len(ranked.log)))
+    assert "\n" not in str(caught.value)
+    assert "mine" not in ranked.rungs
+
+
+def test_ranks_are_only_asked_for_where_the_ladder_scores(ranked):
+    ranks = np.where(ranked.scored, 1.0, np.nan)
+    assert ranked.add("elsewhere unasked", ranks).rows == ranked.rows
+
+
+def test_the_bootstrap_may_draw_users(world):
+    log, split, truth = world
+    log = log.assign(user_id=log["user_id"] // 4)
+    by_user = Ladder("next_event", log, split, groups="user", resamples=100)
+    by_session = Ladder("next_event", log, split, resamples=100)
+    rungs = [ladder.add("truth", truth) for ladder in (by_user, by_session)]
+    scores = [rung.scores["log_loss"] for rung in rungs]
+    assert scores[0].value == pytest.approx(scores[1].value)
+    users = log.loc[by_user.scored, "user_id"].nunique()
+    assert (scores[0].groups, scores[1].groups) == (users, by_session.sessions)
+    assert by_user.table().columns.name == f"{by_user.rows:,} rows, {users:,} users"
+    assert by_user.frame()["users"].tolist() == [users]
+    assert f"{users:,} test users" in by_user.words()
+    with pytest.raises(CourseError, match="other groups"):
+        by_session.join(rungs[0])
+
+
+def test_a_rung_with_another_k_cannot_join(ranked, world):
+    log, split, _ = world
+    other = Ladder("next_item", log, split, k=5, resamples=10)
+    with pytest.raises(CourseError, match="other metrics"):
+        ranked.join(other.add("perfect", np.ones(len(log))))
+
+
 def test_purchase_intent_asks_each_session_once(world):
     log, split, _ = world
     ladder = Ladder("purchase_intent", log, split, prefix=2, resamples=50)
@@ -157,6 +289,11 @@ def test_purchase_intent_asks_each_session_once(world):
     coin = ladder.add("coin", chance, kind="model")
     assert coin.scores["roc_auc"].value == pytest.approx(0.5)
     assert ladder.table().shape == (4, 5)
+    same = ladder.difference("coin", "majority", metric="roc_auc")
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    better = ladder.difference("Markov, last event", "coin", metric="roc_auc")
+    apart = ladder["Markov, last event"].scores["roc_auc"].value - 0.5
+    assert better.value == pytest.approx(apart)
 
 
 def test_picture_and_words_name_every_model(ladder):
@@ -185,6 +322,19 @@ def test_picture_and_words_name_every_model(ladder):
                 "next_event", ladder.log, ladder.split, rows=np.zeros(len(ladder.log), bool)
             ),
             "No row",
+        ),
+        (lambda ladder: Ladder("next_item", ladder.log, ladder.split, k=0), "from 1"),
+        (
+            lambda ladder: Ladder("next_event", ladder.log, ladder.split, groups="shop"),
+            "group to resample",
+        ),
+        (
+            lambda ladder: Ladder("next_item", ladder.log, ladder.split).add_best(None),
+            "Nobody knows",
+        ),
+        (
+            lambda ladder: Ladder("next_item", ladder.log, ladder.split).log_loss("majority"),
+            "Unknown model",
         ),
         (lambda ladder: ladder.log_loss("majority", np.zeros(len(ladder.log), bool)), "None of"),
     ],

@@ -132,6 +132,38 @@ def test_scorecard_resamples_every_metric_as_if_recomputed(name):
     assert (got.low, got.high) == pytest.approx(tuple(np.quantile(naive, [0.025, 0.975])))
 
 
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision", "macro_f1", "log_loss"])
+def test_a_paired_difference_of_scores_draws_the_same_sessions_for_both(name):
+    scores, truth = _yes_no(11, n=240, levels=8)
+    random = np.random.default_rng(2)
+    other = np.clip(scores + random.normal(size=240) * 0.2, 0, 1)
+    groups = random.integers(0, 40, 240)
+    got = metrics.paired_score_difference(scores, other, truth, groups, name, resamples=200, seed=4)
+    three = np.column_stack([scores, other, truth])
+
+    def difference(sample):
+        labels = pd.Series(sample[:, 2].astype(bool))
+        score = getattr(metrics, name)
+        return score(sample[:, 0], labels) - score(sample[:, 1], labels)
+
+    naive = _naive_samples(three, groups, difference, 200, seed=4)
+    assert (got.low, got.high) == pytest.approx(tuple(np.quantile(naive, [0.025, 0.975])))
+    assert got.value == pytest.approx(difference(three))
+    assert (got.n, got.groups) == (240, len(np.unique(groups)))
+
+
+def test_pairing_settles_what_two_intervals_leave_open():
+    random = np.random.default_rng(3)
+    truth = pd.Series(random.random(600) < 0.3)
+    hint = truth + random.normal(size=600)
+    better = 1 / (1 + np.exp(-hint))
+    worse = np.clip(better + random.normal(size=600) * 0.08, 0, 1)
+    groups = np.arange(600)
+    alone = [metrics.scorecard(p, truth, groups, ["roc_auc"])["roc_auc"] for p in (better, worse)]
+    assert alone[0].low < alone[1].high
+    assert metrics.paired_score_difference(better, worse, truth, groups).low > 0
+
+
 def test_interval_covers_the_truth_about_as_often_as_it_says():
     random = np.random.default_rng(0)
     hits = 0
@@ -199,6 +231,16 @@ def test_an_interval_over_twenty_thousand_sessions():
         (lambda: metrics.interval([1.0, 2.0], [1]), "groups"),
         (lambda: metrics.interval([], []), "empty"),
         (lambda: metrics.paired_difference([1.0], [1.0, 2.0], [1, 2]), "same rows"),
+        (
+            lambda: metrics.paired_score_difference([0.1, 0.2], [0.1], [True, False], [1, 2]),
+            "shape",
+        ),
+        (
+            lambda: metrics.paired_score_difference(
+                [0.1, 0.2], [0.1, 0.3], [True, False], [1, 2], "auc"
+            ),
+            "did you mean",
+        ),
     ],
 )
 def test_one_sentence_for_what_cannot_be_scored(call, message):

@@ -408,18 +408,21 @@ def _thresholds(table: np.ndarray, codes: np.ndarray, title: str) -> tuple[np.nd
     return rank, len(scores)
 
 
-def _area_interval(
+Samples = tuple[float, np.ndarray]
+"""A score, and what it would have been in each resample, [resamples]."""
+
+
+def _area_samples(
     metric: Metric,
     table: np.ndarray,
     codes: np.ndarray,
     group: np.ndarray,
     groups: int,
     *,
-    level: float,
     resamples: int,
     seed: int,
-) -> Interval:
-    """Interval of a ranking metric: each resample weights the rows by their session's draws."""
+) -> Samples:
+    """Resample a ranking metric: each resample weights the rows by their session's draws."""
     from scipy.sparse import csr_array
 
     rank, size = _thresholds(table, codes, metric.title)
@@ -439,7 +442,40 @@ def _area_interval(
                 for drawn in _draws(groups, resamples, seed, width=size)
             )
         ]
-    return _finish(value, np.concatenate(samples), n=len(codes), groups=groups, level=level)
+    return value, np.concatenate(samples)
+
+
+def _samples(
+    chosen: dict[str, Metric],
+    table: np.ndarray,
+    codes: np.ndarray,
+    group: np.ndarray,
+    groups: int,
+    *,
+    resamples: int,
+    seed: int,
+) -> dict[str, Samples]:
+    """Score and resample by each metric; one seed draws the same groups for all of them."""
+    sums = {
+        name: metric.sums(table, codes, group, groups).astype(np.float64)
+        for name, metric in chosen.items()
+        if metric.sums
+    }
+    rows = np.bincount(group, minlength=groups).astype(np.float64)
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in sums}
+    for weights in _draws(groups, resamples, seed) if sums else ():
+        for name, samples in parts.items():
+            samples.append(chosen[name].finish(weights @ sums[name], weights @ rows))
+    scored: dict[str, Samples] = {}
+    for name, metric in chosen.items():
+        if metric.area:
+            scored[name] = _area_samples(
+                metric, table, codes, group, groups, resamples=resamples, seed=seed
+            )
+        else:
+            value = metric.finish(sums[name].sum(axis=0), np.float64(len(codes)))
+            scored[name] = value, np.concatenate(parts[name])
+    return scored
 
 
 def scorecard(
@@ -470,34 +506,66 @@ def scorecard(
     _check_resampling(level, resamples)
     table, codes, outcomes = align(forecast, labels)
     chosen = {name: _metric(name, outcomes) for name in metrics}
+    table, codes, group, count = _grouped(table, codes, groups)
+    scores = _samples(chosen, table, codes, group, count, resamples=resamples, seed=seed)
+    return {
+        name: _finish(value, samples, n=len(codes), groups=count, level=level)
+        for name, (value, samples) in scores.items()
+    }
+
+
+def paired_score_difference(
+    first: object,
+    second: object,
+    labels: object,
+    groups: object,
+    metric: str = "roc_auc",
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Interval of one forecast's score less another's on the same rows, resampled together.
+
+    `paired_difference` does it for scores that are means over rows. An area under a curve or
+    the macro F1 is none, so both forecasts are scored anew in each resample, on the same drawn
+    sessions, and the interval is that of the differences.
+
+    Args:
+        first: As in `align`.
+        second: As in `align`, of the same rows.
+        labels: As in `align`; rows without a label are not scored.
+        groups: The row's session, [n].
+        metric: A name out of `METRICS`.
+        level: Share of the resamples inside the interval.
+        resamples: How many times the groups are drawn anew.
+        seed: Of the draws.
+
+    Raises:
+        CourseError: As `scorecard`.
+    """
+    _check_resampling(level, resamples)
+    scores = []
+    for forecast in (first, second):
+        table, codes, outcomes = align(forecast, labels)
+        chosen = {metric: _metric(metric, outcomes)}
+        table, codes, group, count = _grouped(table, codes, groups)
+        resampled = _samples(chosen, table, codes, group, count, resamples=resamples, seed=seed)
+        scores.append(resampled[metric])
+    (value, samples), (other, others) = scores
+    return _finish(value - other, samples - others, n=len(codes), groups=count, level=level)
+
+
+def _grouped(
+    table: np.ndarray, codes: np.ndarray, groups: object
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """The labelled rows alone, with their groups numbered."""
     groups = np.asarray(groups)
     if groups.shape != codes.shape:
         _group_codes(groups, len(codes))
     scored = codes >= 0
-    table, codes = table[scored], codes[scored]
-    group, count = _group_codes(groups[scored], len(codes))
-    card: dict[str, Interval] = {}
-    sums = {
-        name: metric.sums(table, codes, group, count).astype(np.float64)
-        for name, metric in chosen.items()
-        if metric.sums
-    }
-    rows = np.bincount(group, minlength=count).astype(np.float64)
-    samples: dict[str, list[np.ndarray]] = {name: [] for name in sums}
-    for weights in _draws(count, resamples, seed) if sums else ():
-        for name, parts in samples.items():
-            parts.append(chosen[name].finish(weights @ sums[name], weights @ rows))
-    for name, metric in chosen.items():
-        if metric.area:
-            card[name] = _area_interval(
-                metric, table, codes, group, count, level=level, resamples=resamples, seed=seed
-            )
-        else:
-            value = metric.finish(sums[name].sum(axis=0), np.float64(len(codes)))
-            card[name] = _finish(
-                value, np.concatenate(samples[name]), n=len(codes), groups=count, level=level
-            )
-    return card
+    group, count = _group_codes(groups[scored], int(scored.sum()))
+    return table[scored], codes[scored], group, count
 
 
 def _score(name: str, forecast: object, labels: object) -> float:
