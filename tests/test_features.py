@@ -260,6 +260,15 @@ def test_one_family_alone_is_the_same_and_an_empty_log_has_no_rows():
     assert len(session_features(shop().iloc[:0])) == 0
 
 
+def test_a_log_worked_on_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch):
+    whole = session_features(shop())
+    monkeypatch.setattr(past_module, "BLOCK", 500)
+    in_blocks = session_features(shop())
+    assert len(past_module._blocks(shop())) > 5
+    pd.testing.assert_frame_equal(in_blocks, whole)
+    assert in_blocks.attrs == whole.attrs
+
+
 def test_path_levels():
     levels = path_levels(pd.Index(["a.b.c", "a.d", "flat"]))
     assert levels.to_numpy().tolist() == [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,8 @@ FAMILIES = ("time", "history", "price", "counts", "recency", "dwell", "crosses",
 
 MANY_KINDS = 32
 """With more kinds of events than this, no feature a kind is made."""
+BLOCK = 1_000_000
+"""Rows that are worked on at a time."""
 NOTHING = "(nothing)"
 """The value of a category column where the session has shown none so far."""
 
@@ -30,6 +33,8 @@ _MONDAY = 3  # 1970-01-01 was a Thursday
 _PARTS_OF_DAY = ("night", "morning", "afternoon", "evening")
 _CART_STATES = ("empty", "one", "more")
 _SPLIT_COLUMNS = ("category_path", "category_id")
+_Column = np.ndarray | pd.Categorical
+_Columns = dict[str, _Column]
 
 
 def session_features(
@@ -83,18 +88,46 @@ def session_features(
     for family in wanted:
         if family not in FAMILIES:
             raise unknown_name("family of features", family, FAMILIES)
-    past = _Past(log, since)
-    columns: dict[str, np.ndarray | pd.Categorical] = {}
+    session_ids(log)  # refuse a log without sessions in order
+    columns: dict[str, _Column] = {}
+    types: dict[str, pd.CategoricalDtype] = {}
     members: dict[str, list[str]] = {}
-    for family in FAMILIES:
-        if family in wanted:
+    left_out: dict[str, str] = {}
+    for block in _blocks(log):
+        past = _Past(log.iloc[block], since)
+        for family in (name for name in FAMILIES if name in wanted):
             made = {f"{family}_{name}": values for name, values in _MAKERS[family](past).items()}
-            columns |= made
             if made:
                 members[family] = list(made)
+            for name, values in made.items():
+                _store(columns, types, name, values, block, len(log))
+        left_out |= past.left_out
+    for name, dtype in types.items():
+        columns[name] = pd.Categorical.from_codes(columns[name], dtype=dtype, validate=False)
     table = pd.DataFrame(columns, index=log.index, copy=False)
-    table.attrs = {"families": members, "left_out": past.left_out}
+    table.attrs = {"families": members, "left_out": left_out}
     return table
+
+
+def _blocks(log: pd.DataFrame) -> list[slice]:
+    """Cut a log into runs of whole users of about `BLOCK` rows: what is in use stays in cache."""
+    users = np.flatnonzero(changes(log["user_id"]))
+    edges = np.searchsorted(users, np.arange(BLOCK, len(log), BLOCK))
+    cuts = np.unique([0, *users[edges[edges < len(users)]], len(log)])
+    return [slice(a, b) for a, b in pairwise(cuts)] or [slice(0, 0)]
+
+
+def _store(columns: dict, types: dict, name: str, values: _Column, at: slice, n: int) -> None:
+    """Write the values of one block into the whole column; of a category column, its codes."""
+    if isinstance(values, pd.Categorical):
+        types[name] = values.dtype
+        values = values.codes
+    if at == slice(0, n):
+        columns[name] = values
+        return
+    if name not in columns:
+        columns[name] = np.empty(n, dtype=values.dtype)
+    columns[name][at] = values
 
 
 class _Past:
@@ -207,9 +240,6 @@ class _Past:
         if kind not in self.kinds:
             return np.zeros(self.n, dtype=bool)
         return self.kind == self.kinds.index(kind)
-
-
-_Columns = dict[str, "np.ndarray | pd.Categorical"]
 
 
 def _time(past: _Past) -> _Columns:
