@@ -145,7 +145,9 @@ def test_standard_baselines_are_told_apart_by_name():
         "majority",
         "event frequencies",
         "Markov, last event",
+        "Markov, last three events",
     ]
+    assert len(standard_baselines("purchase_intent")) == 3
 
 
 @pytest.mark.parametrize(

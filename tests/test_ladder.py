@@ -348,6 +348,6 @@ def test_a_ladder_without_best_possible_says_so(world):
     log, split, _ = world
     ladder = Ladder("next_event", log, split, resamples=10)
     ladder.add_baselines()
-    assert len(ladder.plot().axes[0].get_yticklabels()) == 3
+    assert len(ladder.plot().axes[0].get_yticklabels()) == 4
     with pytest.raises(CourseError, match="simulated log"):
         ladder.gap_closed("majority")

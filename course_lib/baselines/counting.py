@@ -263,8 +263,11 @@ def standard_baselines(task: str) -> dict[str, _Counting]:
             f"The counting baselines serve next_event and purchase_intent, not {task!r} "
             f"(the tasks are {', '.join(TASKS)})."
         )
-    return {
+    baselines = {
         "majority": Majority(),
         "event frequencies": EventFrequencies(),
         "Markov, last event": MarkovChain(order=1),
     }
+    if task == "next_event":
+        baselines["Markov, last three events"] = MarkovChain(order=3)
+    return baselines
