@@ -438,6 +438,8 @@ def _draw_lines(axes: Axes, lines: dict[str, float], window: tuple[float, float]
 def _draw_score(
     axes: Axes, row: int, score: Interval, kind: str, window: tuple[float, float]
 ) -> None:
+    from matplotlib.patheffects import withStroke
+
     text = {"va": "center", "fontsize": 12}
     if not window[0] <= score.value <= window[1]:
         beyond = score.value > window[1]
@@ -464,6 +466,12 @@ def _draw_score(
         markeredgewidth=2,
         linestyle="none",
     )
+    halo = withStroke(linewidth=5, foreground="white")  # so that a line may pass behind it
     axes.annotate(
-        f"{score.value:.3f}", (score.high, row), xytext=(9, 0), textcoords="offset points", **text
+        f"{score.value:.3f}",
+        (score.high, row),
+        xytext=(9, 0),
+        textcoords="offset points",
+        path_effects=[halo],
+        **text,
     )
