@@ -686,7 +686,10 @@ def _replay(make_features, task: IntentTask) -> tuple[str, str]:
         kept = (part["timestamp"] < moment).to_numpy()
         early = make_features(part[kept].reset_index(drop=True))
         if early.shape[1] != whole.shape[1] or len(early) != kept.sum():
-            return f"the table has the shape {early.shape} then, and other columns", "log"
+            return (
+                f"without the events from {moment:%Y-%m-%d %H:%M} on, the table has the shape "
+                f"{early.shape}, and not {whole[kept].shape}"
+            ), "log"
         before, after = (_numbers(table) for table in (whole[kept], early))
         differs = ~np.isclose(before, after, rtol=1e-6, atol=1e-6, equal_nan=True)
         if differs.any():
