@@ -237,6 +237,7 @@ def basket_log() -> pd.DataFrame:
     log["item_id"] = pd.Categorical(list("aaabbabaabaabaab"))
     log["price"] = np.array([10, 10, 10, 4, 4, 2, 3, 2, 1, 1, 5, 5, 6, 7, 7, 7], np.float32)
     log["quantity"] = pd.array([pd.NA, 2, 2, pd.NA, 1] + [pd.NA] * 11, dtype="Int16")
+    log["user_id"] = np.array([1, 1, 2, 3, 3])[log["session_id"]]
     return log
 
 
@@ -260,13 +261,17 @@ def test_basket_examples_by_hand():
     assert money["units"].round(6).tolist() == [0, 0, 1, 0]
     assert money["in_cart"].round(6).tolist() == [20, 3, 0, 0]
     assert money["items"].round(6).tolist() == [1, 2, 1, 1]
+    # two shoppers come back: sessions 0 and 1 are of one, 3 and 4 of another
+    np.testing.assert_allclose(table["earlier"], [0, np.log1p(24), 0, np.log1p(11)])
+    assert table["first"].tolist() == [1, 0, 1, 0]
     assert table.loc[6, "mean_price"] == pytest.approx((np.log(3) + np.log(4)) / 2)
 
 
 def test_a_basket_is_told_from_its_first_events_alone():
     log = basket_log()
-    table, _, rows = basket_examples(log, prefix=2)
     later = position_in_session(log) >= 2
+    log["user_id"] = log["session_id"]  # what an earlier session bought is the past
+    table, _, rows = basket_examples(log, prefix=2)
     log.loc[later, "price"] *= 3
     log.loc[later, "item_id"] = "b"
     again, value, _ = basket_examples(log, prefix=2)

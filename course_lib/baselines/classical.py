@@ -418,7 +418,7 @@ def basket_examples(
     """Return the regression of lesson 04: what is known after `prefix` events, and the value.
 
     One example for each session that has more than `prefix` events and buys after them. The
-    columns look at the session up to its `prefix`-th event and nowhere else:
+    columns look at the session up to its `prefix`-th event and at the user's earlier sessions:
 
     ==============  ============================================================================
     last_price      log1p of the price last seen, 0 before any
@@ -429,6 +429,9 @@ def basket_examples(
     in_cart         log1p of the value put in the cart, less what was taken out or bought, at
                     least 0; where the shop records carts
     items           log1p of the distinct items so far
+    earlier         mean over the user's earlier sessions that bought of log1p of what they were
+                    worth, 0 without any; where the log knows the order of sessions
+    first           1 where no earlier session of the user bought, else 0; likewise
     ==============  ============================================================================
 
     Args:
@@ -478,7 +481,25 @@ def basket_examples(
     columns["items"] = np.log1p(seen["item_id"].groupby(session).nunique())
     table = pd.DataFrame(columns).fillna(0.0).astype(np.float64)
     table = table.set_axis(pd.Index(rows, name="row"), axis=0)
+    if log.attrs.get("clock", "time") in ("time", "day"):
+        table["earlier"], table["first"] = _earlier_baskets(log, rows)
     return table, pd.Series(target[rows], index=table.index, name="basket_value"), rows
+
+
+def _earlier_baskets(log: pd.DataFrame, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean log1p value of what the user of each row bought in earlier sessions; 1 where nothing."""
+    value, buys = _values(log)
+    first, stop = session_bounds(log)
+    starts = np.flatnonzero(first == np.arange(len(log)))
+    totals = np.append(0.0, np.cumsum(np.where(buys, np.nan_to_num(value), 0.0)))
+    worth = totals[stop[starts]] - totals[starts]
+    logs, bought = np.log1p(np.where(worth > 0, worth, 0.0)), worth > 0
+    user = pd.Series(pd.factorize(log["user_id"])[0][starts])
+    before = [pd.Series(v).groupby(user).cumsum().to_numpy() - v for v in (logs, 1.0 * bought)]
+    session = np.searchsorted(starts, first[rows])
+    total, times = before[0][session], before[1][session]
+    mean = np.where(times > 0, total / np.maximum(times, 1), 0.0)
+    return mean, (times == 0).astype(np.float64)
 
 
 def basket_regression() -> Pipeline:

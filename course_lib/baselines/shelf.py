@@ -130,3 +130,10 @@ def intent_baselines(
         "random forest": SessionClassifier("forest", seed=seed),
         "boosted trees": SessionClassifier("boosted", seed=seed),
     }
+
+
+def item_baselines() -> dict[str, object]:
+    """Return the rankers of the next item by name, not yet fitted."""
+    from course_lib.baselines import ranking
+
+    return ranking.item_baselines()
