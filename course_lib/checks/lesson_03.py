@@ -53,7 +53,7 @@ def _around(times: pd.Series, hours: float) -> np.ndarray:
         "the number?",
         "A whole turn more changes neither sine nor cosine, so the hours since Monday serve the "
         "day as well as the week.",
-        'Lesson 03, section "1. Time goes in circles" does it for the hour of the day.',
+        'Lesson 03, section "2. Time comes round again" does it for the hour of the day.',
     ),
 )
 def around_the_clock(answer: Answer, cases: Cases) -> None:
@@ -145,7 +145,7 @@ def _within(log: pd.DataFrame, train: np.ndarray) -> np.ndarray:
         "Two steps instead of one: the training rows' mean of each category, then "
         "`log['category_id'].map(...)` gives it to all rows.",
         "A category that training never saw has no mean. What would you guess for it?",
-        'Lesson 03, section "2. Dear for what it is" fits it on the training part.',
+        'Lesson 03, section "3. Prices: a log, and within their category" fits it on training rows.',
     ),
 )
 def price_in_its_category(answer: Answer, cases: Cases) -> None:
@@ -245,7 +245,7 @@ def _so_far(log: pd.DataFrame) -> dict[str, np.ndarray]:
         "up row after row?",
         "An item counts once: in the row in which its session meets it first. `duplicated` finds "
         "the rows that repeat an earlier one.",
-        'Lesson 03, section "3. Counts, recency, dwell" counts like this.',
+        'Lesson 03, section "Features that see the past only" counts in one cell.',
     ),
 )
 def counts_without_the_future(answer: Answer, cases: Cases) -> None:
@@ -393,7 +393,7 @@ def _tiny_table() -> pd.DataFrame:
         "training session.",
         "A training row may learn from the training rows of the *other* folds only; a test row "
         "from all training rows.",
-        'Lesson 03, section "4. Categories: a number for a name" says whose labels may be read.',
+        'Lesson 03, section "The choice is fitting too": whatever looks at answers is fitted.',
     ),
 )
 def leak_in_a_target_encoding(answer: Answer, cases: Cases) -> None:
@@ -525,7 +525,7 @@ def _temptation() -> tuple[pd.DataFrame, pd.Series, np.ndarray]:
         "All columns here are noise. Which area should a model reach in the test part?",
         "Which rows does the strength of a column come from? Which of them should have no say?",
         "A mask of rows, applied to the columns and to the labels alike, is all that is missing.",
-        'Lesson 03, section "7. Which features to keep" says on which part a choice is made.',
+        'Lesson 03, section "7. Selection, and who may have a say in it".',
     ),
 )
 def choice_without_the_test(answer: Answer, cases: Cases) -> None:
@@ -715,7 +715,7 @@ def _replay(make_features, task: IntentTask) -> tuple[str, str]:
         "give it numbers that can be added up.",
         "Who is it? Earlier visits and purchases of the user are in the log, too; `groupby` with "
         "`cumsum` keeps to the past.",
-        'Lesson 03, section "6. What each family adds" shows which families help, and by how much.',
+        'Lesson 03, section "8. What each family adds" shows which families help, and by how much.',
     ),
     seconds=60,
 )
