@@ -145,7 +145,7 @@ def _within(log: pd.DataFrame, train: np.ndarray) -> np.ndarray:
         "Two steps instead of one: the training rows' mean of each category, then "
         "`log['category_id'].map(...)` gives it to all rows.",
         "A category that training never saw has no mean. What would you guess for it?",
-        'Lesson 03, section "3. Prices: a log, and within their category" fits it on training rows.',
+        'Lesson 03, section "3. Prices: a log, and within their category" fits it in training.',
     ),
 )
 def price_in_its_category(answer: Answer, cases: Cases) -> None:
