@@ -208,6 +208,20 @@ def test_next_item_is_scored_by_ranks_in_the_whole_catalogue(ranked, world):
     assert ranked.best_baseline.scores["hit_rate@3"].value >= rung.scores["hit_rate@3"].value
 
 
+def test_item_rankers_join_as_baselines_fitted_on_the_training_part(world):
+    log, split, _ = world
+    ladder = Ladder("next_item", log, split, k=3, resamples=20)
+    ladder.add_baselines()
+    frame = ladder.frame()
+    assert set(frame["kind"]) == {"baseline"}
+    assert {"popularity", "sequential rules"} <= set(frame["model"])
+    assert frame[["seconds", "parameters"]].notna().all().all()
+    commonest = log.loc[split.rows(log, "train"), "item_id"].value_counts().index[0]
+    first = ladder["popularity"].answers == 1
+    assert first.any()
+    assert set(next_item(log)[ladder.scored][first]) == {commonest}
+
+
 def test_next_item_s_picture_and_words_say_which_way_is_better(ranked):
     axes = ranked.plot().axes[0]
     assert axes.get_xlabel().endswith("(higher is better)")
