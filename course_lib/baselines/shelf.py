@@ -7,7 +7,7 @@ model that needs them is fitted.
 from __future__ import annotations
 
 from copy import copy
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,9 @@ from course_lib.baselines.counting import (
 from course_lib.baselines.hidden_markov import HiddenMarkov
 from course_lib.errors import CourseError
 from course_lib.sessions import session_ids
+
+if TYPE_CHECKING:
+    from course_lib.baselines.ranking import ItemRanker
 
 _HELD_OUT = 5
 
@@ -132,8 +135,12 @@ def intent_baselines(
     }
 
 
-def item_baselines() -> dict[str, object]:
-    """Return the rankers of the next item by name, not yet fitted."""
+def item_baselines(exclude_seen: bool = False) -> dict[str, ItemRanker]:
+    """Return the rankers of the next item by name, not yet fitted.
+
+    Args:
+        exclude_seen: Whether items that the session has shown are no candidates.
+    """
     from course_lib.baselines import ranking
 
-    return ranking.item_baselines()
+    return ranking.item_baselines(exclude_seen)

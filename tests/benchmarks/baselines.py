@@ -100,7 +100,7 @@ def lines(ladder: Ladder) -> list[str]:
     for place, name in enumerate(ladder.table().index):
         rung = ladder[name]
         scores = " | ".join(format(rung.scores[metric], ".3f") for metric in SHOWN[ladder.task])
-        seconds = "" if rung.seconds is None else f"{rung.seconds:.1f}"
+        seconds = "" if rung.seconds is None else f"{rung.seconds:.2f}"
         made.append(f"| {where if place == 0 else ''} | {name} | {scores} | {seconds} |")
     return made
 
