@@ -21,10 +21,15 @@ from course_lib.baselines.classical import (
     basket_regression,
     basket_value,
 )
-from course_lib.baselines.shelf import ChosenMarkovChain, event_baselines, intent_baselines
+from course_lib.baselines.shelf import (
+    ChosenMarkovChain,
+    event_baselines,
+    intent_baselines,
+    item_baselines,
+)
 from course_lib.errors import CourseError
 from course_lib.features import feature_pipeline, fitted_rows, session_features
-from course_lib.sessions import next_event, position_in_session, purchase_later
+from course_lib.sessions import next_event, next_item, position_in_session, purchase_later
 
 EVENTS = ["view", "cart", "purchase"]
 NAMES = dict(zip("vcp", EVENTS, strict=True))
@@ -205,6 +210,14 @@ def test_the_shelf_of_the_next_event():
         forecast = model.fit(log, labels).predict_proba(log)
         assert forecast.shape == (len(log), 4)
         np.testing.assert_allclose(forecast.sum(axis=1), 1)
+
+
+def test_the_shelf_of_the_next_item():
+    log, _ = shop_log(10)
+    labels = next_item(log)
+    for model in item_baselines(exclude_seen=False).values():
+        ranks = model.fit(log).rank(log, labels)
+        assert np.isfinite(ranks[labels.notna()]).all()
 
 
 def test_the_order_is_chosen_on_held_out_training_sessions():
