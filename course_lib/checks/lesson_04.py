@@ -31,7 +31,8 @@ _SCALAR = (float, int)
         "`fill_value=0` brings it to the contexts asked and to all outcomes.",
         "The row of a context is its counts plus `smoothing` times the base, divided by the "
         "context's total plus `smoothing`. What is left of this where the counts are all 0?",
-        'Lesson 04, section "Markov chains and back-off".',
+        'Lesson 04, section "1. What happens next?" counts a chain that leans on the frequencies, '
+        'and "Markov chains and back-off" lets longer contexts lean on shorter ones.',
     ),
 )
 def markov_with_back_off(answer: Answer, cases: Cases) -> None:
@@ -130,7 +131,7 @@ def _markov(taught: pd.DataFrame, asked: pd.Series, outcomes: list, smoothing: f
         "with itself?",
         "A question whose answer stands at rank r within the first k is worth 1 / log2(1 + r), "
         "any other nothing. The mean is over all questions.",
-        'Lesson 04, section "Ranking the full catalogue".',
+        'Lesson 04, section "Ranking the full catalogue" counts ranks, and settles ties.',
     ),
 )
 def rank_by_counting(answer: Answer, cases: Cases) -> None:
@@ -239,7 +240,8 @@ def _popularity_questions(items: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         "Two groups of rows have a role here. One teaches the memory; the other is asked.",
         "What should count where the memory has never met what was seen? In the shop, the shopper "
         "goes on all the same.",
-        'Lesson 04, section "What a score is not".',
+        'Lesson 04, section "5. What a score is not", its first sentence; the picture of section 1 '
+        "shows how memory shines on the rows that taught it.",
     ),
 )
 def scored_on_the_training_rows(answer: Answer, cases: Cases) -> None:
@@ -349,7 +351,7 @@ def _right(moments: pd.DataFrame, taught: np.ndarray) -> np.ndarray:
         "Sum the hits and count the rows of each session once; then a draw of sessions is a draw "
         "of positions, and the mean of a draw is a sum of sums over a sum of counts.",
         "A session that is drawn twice counts twice. `isin` forgets that.",
-        'Lesson 04, section "How sure is a score?".',
+        'Lesson 04, section "How sure is a score?" draws rows and sessions side by side.',
     ),
     seconds=60,
 )
@@ -448,7 +450,7 @@ def _interval(hits: np.ndarray, sessions: np.ndarray, resamples: int) -> np.ndar
         "F1 is 2 right / (guessed + happened), which needs no precision and no recall: where "
         "nothing was guessed it is simply 0.",
         "Then the plain mean over all outcomes, the rare ones like the others.",
-        'Lesson 04, section "Why accuracy misleads".',
+        'Lesson 04, section "Why accuracy misleads" has the F1 of each outcome.',
     ),
 )
 def mean_f1_of_all_outcomes(answer: Answer, cases: Cases) -> None:
@@ -539,7 +541,7 @@ def _by_outcome(
         "loudest. How loud the others are is a number to choose on `tuning`.",
         "Shoppers come back to what they have seen, and new items have no followers yet: give the "
         "visible items votes as well.",
-        'Lesson 04, section "Sequential rules".',
+        'Lesson 04, section "Sequential rules" counts pairs of items by hand.',
     ),
     seconds=60,
 )
