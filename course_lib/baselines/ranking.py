@@ -12,7 +12,7 @@ ordered by how often they were seen in training, then share the mean rank
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -533,36 +533,6 @@ def largest(table: csr_array, k: int) -> csr_array:
     kept = np.sort(order[(place < k) & (table.data[order] > 0)])
     bounds = np.searchsorted(rows[kept], np.arange(table.shape[0] + 1))
     return csr_array((table.data[kept], table.indices[kept], bounds), shape=table.shape)
-
-
-class Blend(ItemRanker):
-    """Adds up the scores of several rankers, each divided by its largest in the row.
-
-    Args:
-        rankers: Name to (ranker, weight); each ranker is fitted on the same rows.
-        exclude_seen: As in `ItemRanker`.
-    """
-
-    def __init__(self, rankers: Mapping[str, tuple[ItemRanker, float]], exclude_seen: bool = False):
-        super().__init__(exclude_seen)
-        if not rankers or any(not weight > 0 for _, weight in rankers.values()):
-            raise CourseError("A blend needs at least one ranker, each with a weight above 0.")
-        self.rankers = dict(rankers)
-
-    def fit(self, log: pd.DataFrame, rows: np.ndarray | None = None) -> Self:
-        """Fit every ranker of the blend; arguments and errors as `ItemRanker.fit`."""
-        super().fit(log, rows)
-        for ranker, _ in self.rankers.values():
-            ranker.fit(log, rows)
-        self.parameters_ = sum(ranker.parameters_ for ranker, _ in self.rankers.values())
-        return self
-
-    def _score(self, visits: Visits, latest: np.ndarray) -> csr_array:
-        parts = [
-            weight * scaled(ranker._score(visits, latest))
-            for ranker, weight in self.rankers.values()
-        ]
-        return sum(parts[1:], parts[0]).tocsr()
 
 
 def scaled(scores: csr_array) -> csr_array:

@@ -117,7 +117,7 @@ def _sparse_counts(
             f"A sparse score is negative or missing in row {row}: an item without an entry "
             "scores 0, so entries are at least 0."
         )
-    own = _look_up(scores, np.arange(len(targets)), targets)
+    own = look_up(scores, np.arange(len(targets)), targets)
     above, ties = _tally(rows, items, values, targets, own, order)
     # Where the target scores 0, all items without an entry tie with it, but for the tie-break.
     touched = _tally(rows, items, np.zeros_like(values), targets, np.zeros_like(own), order)
@@ -146,7 +146,7 @@ def _excluded_counts(
     own = np.arange(len(targets))
     targets = np.maximum(targets, 0)
     if sparse:
-        values, own = _look_up(scores, rows, items), _look_up(scores, own, targets)
+        values, own = look_up(scores, rows, items), look_up(scores, own, targets)
     else:
         values, own = scores[rows, items], scores[own, targets]
     return _tally(rows, items, values, targets, own, order)
@@ -176,7 +176,7 @@ def _entries(matrix: csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows, matrix.indices, matrix.data
 
 
-def _look_up(matrix: csr_array, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+def look_up(matrix: csr_array, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
     """Values at the given places, 0 where there is no entry; entries stand in order."""
     stored, columns, values = _entries(matrix)
     keys = stored * np.int64(matrix.shape[1]) + columns

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from course_lib.baselines.ranking import (
-    Blend,
     ItemMarkov,
     ItemRanker,
     NearestSessions,
@@ -23,6 +22,7 @@ from course_lib.baselines.ranking import (
     largest,
     scaled,
 )
+from course_lib.baselines.ranks import look_up
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class Reranker(ItemRanker):
         exclude_seen: As in `ItemRanker`.
     """
 
+    RECENT = 20
+
     def __init__(
         self,
         candidates: int = 100,
@@ -87,10 +89,6 @@ class Reranker(ItemRanker):
         self.trees, self.learning_rate, self.leaves = int(trees), learning_rate, int(leaves)
         self.signals = dict(signals or standard_signals())
         self.seed = seed
-        names = list(self.signals)
-        self.proposer_ = Blend(
-            {name: (self.signals[name], 1.0) for name in dict.fromkeys((names[0], names[-1]))}
-        )
 
     def fit(self, log: pd.DataFrame, rows: np.ndarray | None = None) -> Self:
         """Let the trees learn on held-out sessions, then count all; as `ItemRanker.fit`.
@@ -117,7 +115,7 @@ class Reranker(ItemRanker):
         counted[visits.row[held]] = False
         self._fit_signals(log, counted)
         latest, targets = self._questions(visits, held, random)
-        inputs, candidates = self._inputs(visits, latest)
+        inputs, candidates, _ = self._inputs(visits, latest)
         rows_of = np.repeat(np.arange(len(latest)), np.diff(candidates.indptr))
         right = candidates.indices == targets[rows_of]
         useful = np.isin(rows_of, rows_of[right])
@@ -153,34 +151,40 @@ class Reranker(ItemRanker):
             latest = np.sort(random.choice(latest, self.examples, replace=False))
         return latest, visits.item[latest + 1]
 
-    def _inputs(self, visits: Visits, latest: np.ndarray) -> tuple[np.ndarray, csr_array]:
-        """What the trees look at, float32 [candidates of all rows, inputs], and the candidates."""
-        proposed = self.proposer_._score(visits, latest)
+    def _inputs(
+        self, visits: Visits, latest: np.ndarray
+    ) -> tuple[np.ndarray, csr_array, csr_array]:
+        """What the trees look at, of all candidates, the candidates, and all that was proposed.
+
+        float32 [candidates of all rows, inputs]; sparse [n, items]; sparse [n, items].
+        """
+        seen = visits.seen(latest)
+        signals = [ranker._score(visits, latest) for ranker in self.signals.values()]
+        proposed = (scaled(signals[0]) + scaled(signals[-1])).tocsr()
         if self.exclude_seen:
-            proposed = proposed - proposed.multiply(visits.seen(latest))
+            proposed = (proposed - proposed.multiply(seen)).tocsr()
             proposed.eliminate_zeros()
-        candidates = largest(proposed.tocsr(), self.candidates)
+        candidates = largest(proposed, self.candidates)
         rows = np.repeat(np.arange(len(latest)), np.diff(candidates.indptr))
         items = candidates.indices
-        columns = [candidates.data, self.counts_[items]]
-        for ranker in self.signals.values():
-            columns.append(_values(ranker._score(visits, latest), rows, items))
-        columns.append(_values(visits.history(latest, 20), rows, items))
-        columns.append(np.diff(visits.seen(latest).indptr)[rows])
+        recent = visits.history(latest, self.RECENT)
+        columns = [look_up(_sorted(scores), rows, items) for scores in (*signals, recent)]
         last = np.where(latest >= 0, visits.item[latest], 0)
-        columns.append(self.counts_[last][rows])
-        return np.column_stack(columns).astype(np.float32), candidates
+        columns += [candidates.data, self.counts_[items], self.counts_[last][rows]]
+        columns.append(np.diff(seen.indptr)[rows])
+        return np.column_stack(columns).astype(np.float32), candidates, proposed
 
     def _score(self, visits: Visits, latest: np.ndarray) -> csr_array:
-        inputs, candidates = self._inputs(visits, latest)
+        inputs, candidates, proposed = self._inputs(visits, latest)
         if not len(inputs):
-            return candidates
-        others = 0.5 * scaled(self.proposer_._score(visits, latest))
+            return proposed
         chosen = candidates.copy()
         chosen.data = 1.0 + self.model_.predict_proba(inputs)[:, 1]
+        others = 0.25 * proposed
         return (others + chosen - others.multiply(candidates > 0)).tocsr()
 
 
-def _values(scores: csr_array, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Scores at the given places, 0 where there is none."""
-    return np.asarray(scores.tocsr()[rows, items]).ravel() if len(rows) else np.empty(0)
+def _sorted(scores: csr_array) -> csr_array:
+    scores = scores.tocsr()
+    scores.sum_duplicates()
+    return scores

@@ -15,7 +15,9 @@ FOLDER = Path("tests/benchmarks")
 def benchmark_names(root: Path) -> list[str]:
     """Return the benchmarks there are."""
     return sorted(
-        path.stem for path in (root / FOLDER).glob("*.py") if not path.stem.startswith("_")
+        path.stem.replace("_", "-")
+        for path in (root / FOLDER).glob("*.py")
+        if not path.stem.startswith("_")
     )
 
 
@@ -26,10 +28,11 @@ def run_benchmark(root: Path, name: str) -> dict[str, Any]:
         CourseError: If there is no such benchmark, or it returns no flat dict.
     """
     names = benchmark_names(root)
-    if name not in names:
+    if name.replace("_", "-") not in names:
         raise unknown_name("benchmark", name, names)
+    stem = name.replace("-", "_")
     specification = importlib.util.spec_from_file_location(
-        f"course_benchmark_{name}", root / FOLDER / f"{name}.py"
+        f"course_benchmark_{stem}", root / FOLDER / f"{stem}.py"
     )
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)

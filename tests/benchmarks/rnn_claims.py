@@ -1,6 +1,6 @@
 """The claims of lesson 05 on ShopWorld, seeds 1 to 5: the grid that CI does not have time for.
 
-``course bench rnn_claims`` prints the figures; ``python tests/benchmarks/rnn_claims.py`` prints
+``course bench rnn-claims`` prints the figures; ``python tests/benchmarks/rnn_claims.py`` prints
 the table of ``docs/claims.md``. Two networks a seed are trained as in the lesson's quick profile.
 """
 
