@@ -378,7 +378,9 @@ def _crosses(past: _Past) -> _Columns:
     return made
 
 
-def _crossed(names: list[str], codes: np.ndarray, others: list[str], other: np.ndarray) -> object:
+def _crossed(
+    names: list[str], codes: np.ndarray, others: list[str], other: np.ndarray
+) -> pd.Categorical:
     """Cross two columns: a category for each pair of values."""
     pairs = [f"{a}, {b}" for a in names for b in others]
     return _category(codes.astype(np.int16) * len(others) + other.astype(np.int16), pairs)
