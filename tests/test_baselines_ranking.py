@@ -226,12 +226,18 @@ def test_a_cold_item_is_ranked_last_and_said_to_be_cold():
     assert ranker.cold(log, labels).tolist() == [False] * 7 + [True, False]
 
 
-def test_largest_keeps_the_best_of_each_row():
+@pytest.mark.parametrize("seed", range(20))
+def test_largest_keeps_the_best_of_each_row(seed):
     from scipy.sparse import csr_array
 
-    table = csr_array(np.array([[1.0, 3, 2, 3], [0, 0, 5, 0], [0, 0, 0, 0]]))
-    kept = largest(table, 2).toarray()
-    assert kept.tolist() == [[0, 3, 0, 3], [0, 0, 5, 0], [0, 0, 0, 0]]
+    random = np.random.default_rng(seed)
+    table = random.integers(0, 4, (6, 9)).astype(float)  # many ties
+    k = int(random.integers(1, 5))
+    expected = np.zeros_like(table)
+    for row, values in enumerate(table):
+        best = sorted(np.flatnonzero(values), key=lambda column: (-values[column], column))[:k]
+        expected[row, best] = values[best]
+    np.testing.assert_array_equal(largest(csr_array(table), k).toarray(), expected)
 
 
 def _world(sessions: int, seed: int) -> pd.DataFrame:

@@ -527,12 +527,21 @@ def largest(table: csr_array, k: int) -> csr_array:
     """Keep the k largest positive entries of each row; among equal ones those of lower column."""
     from scipy.sparse import csr_array
 
-    rows = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
-    order = np.lexsort((table.indices, -table.data, rows))
-    place = np.arange(len(order)) - table.indptr[rows[order]]
-    kept = np.sort(order[(place < k) & (table.data[order] > 0)])
-    bounds = np.searchsorted(rows[kept], np.arange(table.shape[0] + 1))
-    return csr_array((table.data[kept], table.indices[kept], bounds), shape=table.shape)
+    table = table.tocsr()
+    table.sort_indices()
+    values, bounds = table.data, table.indptr
+    rows = np.repeat(np.arange(table.shape[0]), np.diff(bounds))
+    least = np.zeros(table.shape[0])  # the smallest value that a row keeps
+    for row in np.flatnonzero(np.diff(bounds) > k):
+        least[row] = np.partition(values[bounds[row] : bounds[row + 1]], -k)[-k]
+    above = values > np.maximum(least, 0)[rows]
+    equal = (values == least[rows]) & (values > 0)
+    room = k - np.bincount(rows[above], minlength=table.shape[0])
+    earlier = np.cumsum(equal) - equal
+    before_row = np.append(earlier, equal.sum())[bounds[:-1]]
+    kept = above | (equal & (earlier - before_row[rows] < room[rows]))
+    stops = np.append(0, np.cumsum(np.bincount(rows[kept], minlength=table.shape[0])))
+    return csr_array((values[kept], table.indices[kept], stops), shape=table.shape)
 
 
 def scaled(scores: csr_array) -> csr_array:
