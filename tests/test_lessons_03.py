@@ -14,7 +14,7 @@ def test_lesson_03(dataset, tmp_path, monkeypatch):
     trace = forbid_tensorflow(tmp_path, monkeypatch)
     claims = assert_runs("03", dataset, tmp_path)
     assert not trace.exists(), "lesson 03 asked for TensorFlow or Keras"
-    hours_are_known = dataset not in ("rees46",)  # that log is two hours long
+    hours_are_known = dataset not in ("rees46",)  # that log is three hours long
     for text, holds in claims.items():
         if text.startswith(ALWAYS) and (hours_are_known or not text.startswith("what a circle")):
             assert holds, text
