@@ -87,12 +87,14 @@ def logs_table() -> str:
     verdicts = {log: {c["text"]: c for c in claims_of(log, SEEDS[0])} for log in logs}
     lines = [f"| claim | {' | '.join(logs)} |", "| --- |" + " --- |" * len(logs)]
     for text in verdicts[MUST_HOLD_ON]:
-        cells = [_verdict(verdicts[log][text], log) for log in logs]
+        cells = [_verdict(verdicts[log].get(text), log) for log in logs]
         lines.append(f"| {text} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _verdict(claim: dict, log: str) -> str:
+def _verdict(claim: dict | None, log: str) -> str:
+    if claim is None:
+        return "-"
     if claim["dataset"] != log:
         return f"({claim['dataset']})"
     return "yes" if claim["holds"] else "no"
