@@ -1,8 +1,8 @@
 """Counting proposes, boosted trees decide: the strongest ranker of the course without a network.
 
-Two stages, as large shops work: a blend of counting rankers proposes a few hundred items, and
-gradient-boosted trees order them by what all rankers say about each. Lesson 04 tells why it
-must not learn from the sessions that were counted.
+Two stages, as large shops work: counting rankers propose a hundred items, and gradient-boosted
+trees order them by what all rankers say about each. docs/benchmarks.md has what it reaches
+beside the rankers of lesson 04.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def standard_signals() -> dict[str, ItemRanker]:
 
 
 class Reranker(ItemRanker):
-    """Orders the candidates of a blend by boosted trees over the scores of several rankers.
+    """Orders the items that counting proposes by boosted trees over the scores of all rankers.
 
     The trees learn from training sessions that the rankers have not counted: `held_out` of the
     sessions are put aside, the rankers count the others, and each held-out row whose next item
@@ -66,6 +66,7 @@ class Reranker(ItemRanker):
     """
 
     RECENT = 20
+    """How many of the last items tell the trees whether a candidate was seen, and how long ago."""
 
     def __init__(
         self,
