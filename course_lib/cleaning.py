@@ -674,7 +674,7 @@ def _build_log(rows: Rows, repaired: dict[str, Values]) -> pd.DataFrame:
     columns = {}
     for name in rows.raw.columns:
         values = repaired.get(name, rows.raw[name].array)[kept]
-        if name in ("user_id", "session_id"):
+        if name in ("user_id", "session_id", "visit_id"):
             values = _plain_ids(values)
         elif name in ("event", "item_id", "category_id", "brand"):
             values = pd.Categorical(values)

@@ -17,6 +17,8 @@ TASKS = ("next_event", "purchase_intent", "next_item")
 COLUMNS: dict[str, str] = {
     "user_id": "who acted (int64 or str); a log without users has one user a session",
     "session_id": "the shop's own session (int64 or str), or none",
+    "visit_id": "the visit a session is a copy of (int64 or str), where a log holds altered copies "
+    "of sessions: they stay in one part of a split and count as one",
     "timestamp": "when, datetime64[us, UTC]",
     "event": "what happened (category): view, search, cart, remove, favorite, purchase, ...",
     "item_id": "on which item (category); missing where the event has none",
@@ -99,6 +101,21 @@ def require_task(log: pd.DataFrame, task: str) -> None:
         raise CourseError(f"Log {name!r} cannot serve {task}; it serves {', '.join(tasks)}.")
 
 
+def keep_together(log: pd.DataFrame, otherwise: str) -> str:
+    """Name the column whose equal values are one for a split, a fold or a bootstrap.
+
+    Args:
+        log: An event log.
+        otherwise: The column it is where no session is a copy of another, such as
+            ``"session_id"``.
+
+    Returns:
+        ``"visit_id"`` where the log has it: its sessions with one value are altered copies of
+        one visit, so the one tells the other's answer. Else `otherwise`.
+    """
+    return "visit_id" if "visit_id" in log else otherwise
+
+
 def _is_id(column: pd.Series) -> bool:
     return bool(pd.api.types.is_integer_dtype(column) or pd.api.types.is_string_dtype(column))
 
@@ -108,6 +125,7 @@ _SCHEMA = pa.DataFrameSchema(
     {
         "user_id": pa.Column(checks=_id, nullable=False),
         "session_id": pa.Column(checks=_id, nullable=False, required=False),
+        "visit_id": pa.Column(checks=_id, nullable=False, required=False),
         "timestamp": pa.Column(pd.DatetimeTZDtype("us", "UTC"), nullable=False),
         "event": pa.Column(pd.CategoricalDtype(), nullable=False),
         "item_id": pa.Column(pd.CategoricalDtype(), nullable=True),

@@ -22,6 +22,7 @@ import pandas as pd
 from course_lib import metrics
 from course_lib.baselines import standard_baselines
 from course_lib.errors import CourseError, unknown_name
+from course_lib.events import keep_together
 from course_lib.metrics import METRICS, Interval, Metric, RankingMetric
 from course_lib.plots import interval_plot
 from course_lib.sessions import examples, next_event, next_item
@@ -38,7 +39,7 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
 }
 """The metrics of each task; the first is the one that orders the ladder and is drawn. Those of
 `next_item` get the ladder's k, as in ``hit_rate@20``."""
-GROUPS = {"session": "session_id", "user": "user_id"}
+GROUPS = {"visit": "visit_id", "session": "session_id", "user": "user_id"}
 """What the bootstrap may draw, and the column of the log that tells one from another."""
 _QUESTION = {
     "next_event": "what happens next in the session",
@@ -58,7 +59,7 @@ class Rung:
         dataset: The log's name.
         split: The split's fingerprint.
         fingerprint: Of the scored rows and their labels; rungs are comparable if it is equal.
-        groups: What was resampled, ``session`` or ``user``.
+        groups: What was resampled, ``visit``, ``session`` or ``user``.
         scores: Metric to score with interval; each has the rows and groups scored.
         answers: What the model said in each scored row: probabilities, float64 [scored rows,
             outcomes]; for `next_item` the rank of the true item, float64 [scored rows].
@@ -102,7 +103,9 @@ class Ladder:
         rows: A further mask, bool [len(log)]: only these rows are scored, for all models.
         k: For next item, how many places of a recommendation count.
         groups: What the bootstrap draws: ``session``, or ``user``, where one person's
-            sessions resemble one another.
+            sessions resemble one another. By default the session, and in a log whose sessions
+            are copies of one another (column ``visit_id``) the ``visit``: copies are no further
+            evidence, and intervals that take them for it are too narrow.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
 
@@ -121,14 +124,22 @@ class Ladder:
         prefix: int | None = None,
         rows: np.ndarray | None = None,
         k: int = 20,
-        groups: str = "session",
+        groups: str | None = None,
         resamples: int = 1000,
         seed: int = 0,
     ):
         if task not in TASK_METRICS:
             raise unknown_name("task of a ladder", task, TASK_METRICS)
+        if groups is None:
+            column = keep_together(log, GROUPS["session"])
+            groups = next(name for name in GROUPS if GROUPS[name] == column)
         if groups not in GROUPS:
             raise unknown_name("group to resample", groups, GROUPS)
+        if GROUPS[groups] not in log:
+            raise CourseError(
+                f"Log {log.attrs.get('dataset', 'this log')!r} has no column {GROUPS[groups]!r} to "
+                "resample by; draw sessions or users."
+            )
         self.task, self.part, self.prefix, self.grouped_by = task, part, prefix, groups
         self.metrics = TASK_METRICS[task]
         if task == "next_item":
@@ -458,7 +469,7 @@ class Ladder:
     def frame(self) -> pd.DataFrame:
         """Return everything as numbers, one row a model: the ladder for programs and reports.
 
-        Columns: model, kind, task, dataset, split, rows, sessions (or users: what was
+        Columns: model, kind, task, dataset, split, rows, sessions (or visits, or users: what was
         resampled); for each metric its value, ``_low`` and ``_high``; seconds, parameters.
         """
         records = []

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from course_lib.errors import CourseError, unknown_name
+from course_lib.events import keep_together
 from course_lib.sessions import EXAMPLE_COLUMNS, session_bounds, session_ids, session_table
 
 PARTS = ("train", "validation", "test")
@@ -29,6 +30,7 @@ VIOLATIONS: dict[str, str] = {
     "decision in prefix": "the visible events include the purchase (or what gives it away)",
     "shared events": "one event is used by examples of two parts",
     "session in two parts": "examples of one session are in two parts",
+    "visit in two parts": "sessions that are copies of one visit are in two parts",
     "user in two parts": "examples of one user are in two parts of a split by users",
     "training after test": "a part learns from events later than the ones the next part asks about",
     "statistics": "a mean, a vocabulary or a model was fitted on rows outside training",
@@ -42,7 +44,7 @@ class Split:
 
     Attributes:
         parts: session_id -> train, validation, test or straddling (used by no part).
-        by: ``"time"``, ``"hash of users"`` or ``"hash of sessions"``.
+        by: ``"time"``, ``"hash of users"``, ``"hash of sessions"`` or ``"hash of visits"``.
         boundaries: Split by time: the first moment of validation and of test; else empty.
         reason: Why this split and not another, for the reader.
         fingerprint: 12 hex digits of the SHA-256 of every session's user, start and part: the
@@ -162,7 +164,9 @@ def user_split(
 
     It answers another question than a split by time: how good is the model for people it has
     never seen? The part follows from a hash of the user's id and the seed alone, so a user
-    stays where they are when the log grows. Parameters and errors as in `temporal_split`.
+    stays where they are when the log grows. Where sessions are copies of one visit (column
+    ``visit_id``, see `course_lib.events.COLUMNS`), the visit takes the place of the user: copies
+    in training would tell the answers of the test. Parameters and errors as in `temporal_split`.
     """
     _check_shares(validation, test)
     return _hash_split(log, validation, test, seed, reason="new users are the question")
@@ -177,9 +181,9 @@ def audit_leakage(
     """Name every way in which the answers of later parts leak into training. Lesson 02.
 
     Each fault is named once, by its narrowest name: a session whose windows overlap across
-    parts is *shared events* and not also *session in two parts*; a user whose session is in two
-    parts is not also *user in two parts*. Events of earlier sessions that a window shows (a
-    shopper's history) are the past and may be shown to every part.
+    parts is *shared events* and not also *session in two parts*; a visit or a user whose session
+    is in two parts is not also *visit* or *user in two parts*. Events of earlier sessions that a
+    window shows (a shopper's history) are the past and may be shown to every part.
 
     Args:
         log: A clean log with sessions.
@@ -191,7 +195,7 @@ def audit_leakage(
 
     Returns:
         One row a violation: ``kind`` (a key of `VIOLATIONS`), ``count`` (examples, events,
-        sessions, users or rows), ``first`` (the first offender: position of the example, or
+        sessions, visits, users or rows), ``first`` (the first offender: position of the example, or
         row of the log) and a ``sentence``. Empty where nothing leaks.
 
     Raises:
@@ -384,20 +388,40 @@ def _sessions_and_users(asked: _Asked, by_users: bool) -> list[_Violation]:
             "the shopper wants is the same in both, so the test is no longer new."
         )
         found.append(("session in two parts", len(named), first, sentence))
+    explained = np.isin(asked.session, split_sessions)
+    if "visit_id" in asked.log:
+        divided, among, name = _divided(asked, "visit_id", explained)
+        explained = explained | among
+        if len(divided):
+            sentence = (
+                f"Visit {name} has copies in two parts ({len(divided):,} such visits): they "
+                "have one answer, so the test is no longer new; split by visits."
+            )
+            found.append(("visit in two parts", len(divided), int(np.argmax(among)), sentence))
     if not by_users:
         return found
-    codes, users = pd.factorize(asked.log["user_id"])
-    user = codes[asked.stop - 1]
-    explained = np.unique(user[np.isin(asked.session, split_sessions)])
-    divided = np.setdiff1d(_in_two_parts(user, asked.part), explained)
+    divided, among, name = _divided(asked, "user_id", explained)
     if len(divided):
-        first = int(np.argmax(np.isin(user, divided)))
         sentence = (
-            f"User {users[divided[0]]} has examples in two parts ({len(divided):,} such users), "
+            f"User {name} has examples in two parts ({len(divided):,} such users), "
             "but this split promises that tested users are new."
         )
-        found.append(("user in two parts", len(divided), first, sentence))
+        found.append(("user in two parts", len(divided), int(np.argmax(among)), sentence))
     return found
+
+
+def _divided(
+    asked: _Asked, column: str, explained: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, object]:
+    """The ids of a column whose examples are in two parts and which no narrower fault explains.
+
+    Returns:
+        Their codes, ascending; which examples are theirs, bool [examples]; the first one's id.
+    """
+    codes, ids = pd.factorize(asked.log[column])
+    code = codes[asked.stop - 1]
+    divided = np.setdiff1d(_in_two_parts(code, asked.part), np.unique(code[explained]))
+    return divided, np.isin(code, divided), ids[divided[0]] if len(divided) else None
 
 
 def _in_two_parts(groups: np.ndarray, part: np.ndarray) -> np.ndarray:
@@ -435,11 +459,14 @@ def _edge(start: np.ndarray, share: float) -> int:
 
 def _hash_split(log: pd.DataFrame, validation: float, test: float, seed: int, reason: str) -> Split:
     table = session_table(log)
-    codes, users = pd.factorize(table["user_id"])
-    draw = _uniform(np.asarray(users), seed)
+    column = keep_together(log, "user_id")
+    codes, ids = pd.factorize(log[column].array[table["first"].to_numpy()])
+    draw = _uniform(np.asarray(ids), seed)
     edges = [1 - validation - test, 1 - test]
     part = np.searchsorted(edges, draw, side="right").astype(np.int8)[codes]
-    by = "hash of users" if len(users) < len(table) else "hash of sessions"
+    by = "hash of users" if len(ids) < len(table) else "hash of sessions"
+    if column == "visit_id":
+        by, reason = "hash of visits", f"{reason}, and copies of one visit stay together"
     return _split(table, part, by, {}, reason)
 
 

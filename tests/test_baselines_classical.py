@@ -11,7 +11,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from course_lib.baselines import MarkovChain
+from course_lib.baselines import MarkovChain, classical
 from course_lib.baselines.classical import (
     CLASSIFIERS,
     MarkovRatio,
@@ -240,6 +240,38 @@ def test_the_order_is_chosen_on_held_out_training_sessions():
     spoilt = labels.where(pd.Series(train), "purchase")
     again = ChosenMarkovChain(longest=3, smoothings=(0.5, 2.0)).fit(log, spoilt, rows=train)
     np.testing.assert_array_equal(again.predict_proba(log), model.predict_proba(log))
+
+
+def test_copies_of_a_visit_are_held_out_together():
+    # events by chance, and each session four times over: only its copies know what follows
+    random = np.random.default_rng(4)
+    texts = ["".join(random.choice(["v", "c"], 12)) for _ in range(60)]
+    log, _ = make_log(*[text for text in texts for _ in range(4)])
+    labels = next_event(log)
+    told = log.assign(visit_id=log["session_id"] // 4)
+    assert ChosenMarkovChain().fit(told, labels).chain_.order <= 1
+    assert ChosenMarkovChain().fit(log, labels).chain_.order == 6, "copies look like memory"
+
+
+def test_copies_of_a_visit_are_judged_in_one_fold(monkeypatch):
+    random = np.random.default_rng(5)
+    texts = ["".join(random.choice(["v", "c"], 12)) + "p" * (n % 2) for n in range(60)]
+    log, labels = make_log(*[text for text in texts for _ in range(4)])
+    told = log.assign(visit_id=log["session_id"] // 4)
+    ratio, fooled = (
+        MarkovRatio(order=4).fit(rows, labels).coefficients_[1] for rows in (told, log)
+    )
+    assert ratio < 0.2 < 0.5 < fooled, "copies are recognised"
+
+    shop, labels = shop_log(1)
+    seen = []
+    folds = classical._folds_by_user
+    monkeypatch.setattr(
+        classical, "_folds_by_user", lambda users, buys: seen.append(users) or folds(users, buys)
+    )
+    SessionClassifier("svm").fit(shop.assign(visit_id=shop["session_id"] // 4), labels)
+    asked = labels.notna().to_numpy()
+    np.testing.assert_array_equal(seen[0], (shop["session_id"] // 4)[asked])
 
 
 # --- the value of the basket ---------------------------------------------------------------

@@ -16,10 +16,11 @@ import pandas as pd
 import pytest
 
 from course_lib import datasets
+from course_lib.cleaning import clean
 from course_lib.datasets import public
 from course_lib.datasets.catalogue import CARDS, JD_BEHAVIOURS
 from course_lib.errors import CourseError
-from course_lib.events import CLOCKS, TASKS
+from course_lib.events import CLOCKS, TASKS, validate_log
 
 COUNTS = {  # rows, users, items, as the logs' own description counts them
     "eshop": (165_474, 24_026, 217),
@@ -158,6 +159,15 @@ def test_dmm_quirks(logs):
     assert round(sessions.first().mean(), 3) == 0.243
     gaps = log.groupby("session_id")["timestamp"].diff().dropna()
     assert (gaps > pd.Timedelta(minutes=30)).sum() == 12_440
+    visits = log.groupby("visit_id")
+    assert log["visit_id"].max() + 1 == len(visits) == 24_236
+    assert (visits["session_purchase"].min() == visits["session_purchase"].max()).all()
+    copied = visits["session_id"].nunique()
+    assert copied.max() == 5
+    assert round(copied[copied > 1].sum() / copied.sum(), 3) == 0.695
+    seconds = log.groupby("session_id")["timestamp"].agg(tuple)
+    visit = log.groupby("session_id")["visit_id"].first()
+    assert seconds.nunique() == pd.DataFrame({"s": seconds, "v": visit}).drop_duplicates().shape[0]
     assert log.attrs["decision_events"] == ["page_6"]
     with_6 = (log["event"] == "page_6").groupby(log["session_id"]).any()
     assert round(sessions.first()[with_6].mean(), 2) == 0.60
@@ -256,6 +266,33 @@ def test_retailrocket_and_taobao_layouts(here, packed):
     assert rocket["timestamp"].iloc[0] == pd.Timestamp("2015-06-02 05:02:12.117", tz="UTC")
     assert rocket["transaction_id"].isna().tolist() == [True, True, False]
     assert not datasets.available("dmm"), "events.csv here is another log's"
+
+
+def test_sessions_of_dmm_with_the_same_seconds_are_one_visit(here):
+    (here / "events.csv").write_text(
+        "session,pos,page_type,cum_time_s,purchase\n"
+        "7,0,1,0,0\n7,1,2,5.5,0\n7,2,2,9,0\n"
+        "3,0,1,0,1\n3,1,2,9,1\n3,2,2,5.5,1\n"  # the same seconds, filed in another order
+        "4,0,1,0,0\n4,1,1,5.5,0\n"  # the beginning of them
+        "5,0,3,0,0\n5,1,3,5.5,0\n5,2,4,9,0\n"
+        "6,0,1,0,0\n6,1,1,2.75,0\n6,2,1,11.75,0\n"  # other seconds with the same sum
+        ",1,2,5.5,0\n"
+        "8,0,1"
+    )
+    log = datasets.load("dmm")
+    visit = log["visit_id"].groupby(log["session_id"]).first()
+    assert visit.to_dict() == {3: 0, 4: 1, 5: 0, 6: 2, 7: 0, 8: 3}
+    assert log["visit_id"].isna().tolist() == [False] * 14 + [True, False]
+    cleaned = clean(log)
+    assert cleaned.log["visit_id"].dtype == "int64"
+    assert cleaned.log.groupby("session_id")["visit_id"].first().to_dict() == {
+        3: 0,
+        4: 1,
+        5: 0,
+        6: 2,
+        7: 0,
+    }
+    validate_log(cleaned.log)
 
 
 def test_whole_yoochoose_is_read(here):

@@ -283,6 +283,34 @@ def test_the_bootstrap_may_draw_users(world):
         by_session.join(rungs[0])
 
 
+def test_copies_of_a_visit_are_no_further_evidence(world):
+    log, split, truth = world
+    once = Ladder("next_event", log, split, resamples=200).add("truth", truth)
+    copies = pd.concat([log.assign(user_id=log["user_id"] + 1000 * n) for n in range(4)])
+    copies = copies.assign(visit_id=copies["session_id"]).reset_index(drop=True)
+    copies = assign_sessions(copies)
+    forecast = pd.concat([truth] * 4, ignore_index=True)
+    parts = temporal_split(copies)
+    of_part = log["session_id"].isin(log["session_id"][split.rows(log, "test")])
+    rows = copies["visit_id"].isin(log["session_id"][of_part]).to_numpy()
+    asked = {"split": parts, "rows": rows, "resamples": 200}
+    ladder = Ladder("next_event", copies, **asked)
+    assert ladder.grouped_by == "visit"
+    rung = ladder.add("truth", forecast)
+    assert rung.groups == "visit"
+    assert rung.scores["log_loss"].groups == once.scores["log_loss"].groups
+    assert f"{rung.scores['log_loss'].groups:,} test visits" in ladder.words()
+    assert ladder.frame()["visits"].tolist() == [rung.scores["log_loss"].groups]
+    by_session = Ladder("next_event", copies, groups="session", **asked).add("truth", forecast)
+
+    def width(rung):
+        return rung.scores["log_loss"].high - rung.scores["log_loss"].low
+
+    assert by_session.scores["log_loss"].value == pytest.approx(once.scores["log_loss"].value)
+    assert width(rung) == pytest.approx(width(once), rel=0.1)
+    assert width(by_session) < 0.65 * width(rung)
+
+
 def test_a_rung_with_another_k_cannot_join(ranked, world):
     log, split, _ = world
     other = Ladder("next_item", log, split, k=5, resamples=10)
@@ -341,6 +369,10 @@ def test_picture_and_words_name_every_model(ladder):
         (
             lambda ladder: Ladder("next_event", ladder.log, ladder.split, groups="shop"),
             "group to resample",
+        ),
+        (
+            lambda ladder: Ladder("next_event", ladder.log, ladder.split, groups="visit"),
+            "no column 'visit_id'",
         ),
         (
             lambda ladder: Ladder("next_item", ladder.log, ladder.split).add_best(None),

@@ -79,6 +79,17 @@ def test_an_imported_log_is_found_from_every_folder_of_the_course(tmp_path, monk
     assert own_csv.names() == ["shop"]
 
 
+def test_a_shop_s_own_visit_id_does_not_say_that_sessions_are_copies():
+    import_log(write(rows(4, visit_id=5)), name="visits")
+    assert datasets.load("visits")["session_id"].tolist() == [5] * 4
+    import_log(
+        write(rows(4, visit_id=5, session_id=[1, 2, 3, 4])), name="both", session="session_id"
+    )
+    log = datasets.load("both")
+    assert "visit_id" not in log
+    assert log["visit_id_in_file"].astype(int).tolist() == [5] * 4
+
+
 def test_every_row_is_accounted_for():
     path = write(
         "who;when;sku;what;preis\n"

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from course_lib.cleaning import clean
+from course_lib.datasets import load
 from course_lib.errors import CourseError
 from course_lib.events import attach_attrs
 from course_lib.sessions import assign_sessions, examples, windows
@@ -40,6 +42,26 @@ def make_log(clock: str = "time", users: int = 60, days: int = 100) -> pd.DataFr
     log = assign_sessions(attach_attrs(log, dataset="made", tasks=TASKS))
     log.attrs["clock"] = clock
     return log if clock != "order" else assign_sessions(log, source="user")
+
+
+def make_copies(clock: str = "session") -> pd.DataFrame:
+    """60 visits of one to four sessions each, all of a user of their own, with the same seconds."""
+    random = np.random.default_rng(3)
+    copies = [visit for visit in range(60) for _ in range(1 + visit % 4)]
+    seconds = [np.cumsum(np.random.default_rng(visit).integers(1, 99, 6)) for visit in copies]
+    log = pd.DataFrame(
+        {
+            "user_id": np.repeat(random.permutation(len(copies)), 6),
+            "visit_id": np.repeat(copies, 6),
+            "timestamp": pd.to_datetime(np.concatenate(seconds), unit="s", utc=True),
+            "event": pd.Categorical(random.choice(["a", "b"], 6 * len(copies))),
+            "item_id": pd.Categorical([None] * 6 * len(copies)),
+        }
+    ).sort_values("user_id", kind="stable", ignore_index=True)
+    if clock == "time":  # each copy on a day of its own
+        log["timestamp"] += pd.to_timedelta(log["user_id"], unit="D")
+    log["timestamp"] = log["timestamp"].astype("datetime64[us, UTC]")
+    return assign_sessions(attach_attrs(log, dataset="copies", tasks=TASKS, clock=clock), "1D")
 
 
 LOG = make_log()
@@ -98,6 +120,67 @@ def test_users_stay_together_and_stay_where_they_are_when_the_log_grows() -> Non
     after = dict(zip(grown["user_id"], again, strict=True))
     assert all(after[user] == name for user, name in zip(log["user_id"], part, strict=True))
     assert user_split(log, seed=3).fingerprint != split.fingerprint
+
+
+def assert_whole(log: pd.DataFrame, split: Split) -> None:
+    """All sessions of a visit are in one part, and the audit has no objection."""
+    part = split.part_of_rows(log).astype(str)
+    assert part.groupby(log["visit_id"]).nunique().max() == 1
+    assert set(part) == {"train", "validation", "test"}
+    assert audit_leakage(log, split.apply(log, examples(log, "next_event")), split).empty
+
+
+@pytest.mark.parametrize("split_by", [temporal_split, user_split])
+@pytest.mark.parametrize("ids", ["int64", "str"])
+def test_copies_of_one_visit_stay_together(split_by, ids: str) -> None:
+    log = make_copies()
+    log["visit_id"] = log["visit_id"].astype(ids)
+    split = split_by(log, seed=2)
+    assert split.by == "hash of visits"
+    assert "copies of one visit stay together" in str(split)
+    assert_whole(log, split)
+
+
+def test_a_split_of_copies_by_session_leaks_and_the_audit_says_so() -> None:
+    log = make_copies()
+    split = temporal_split(log.drop(columns="visit_id"))
+    assert split.by == "hash of sessions"
+    asked = split.apply(log, examples(log, "next_event"))
+    found = audit_leakage(log, asked, split)
+    parts = asked.groupby(log["visit_id"].to_numpy()[asked["row"]])["part"].nunique()
+    assert found["kind"].tolist() == ["visit in two parts"]
+    assert found["count"].tolist() == [(parts > 1).sum()]
+    divided = parts.index[parts > 1]
+    first = asked["row"][found["first"][0]]
+    assert log["visit_id"][first] in divided
+    assert audit_leakage(log.drop(columns="visit_id"), asked, split).empty
+
+
+def test_a_split_by_time_may_divide_a_visit_and_the_audit_says_so() -> None:
+    log = make_copies("time")
+    split = temporal_split(log)
+    assert split.by == "time"
+    found = audit_leakage(log, split.apply(log, examples(log, "next_event")), split)
+    assert found["kind"].tolist() == ["visit in two parts"]
+
+
+def test_a_session_in_two_parts_is_not_also_a_visit_in_two_parts() -> None:
+    log = make_copies()
+    split = temporal_split(log)
+    asked = split.apply(log, examples(log, "next_event"))
+    session = log["session_id"].to_numpy()[asked["row"]]
+    own = asked[session == split.sessions("train")[0]].iloc[[1, 5]]
+    torn = own.assign(start=own["row"], part=["train", "test"])
+    assert audit_leakage(log, torn, split)["kind"].tolist() == ["session in two parts"]
+
+
+def test_no_visit_of_dmm_is_in_two_parts(course_data: Path) -> None:
+    log = assign_sessions(clean(load("dmm")).log)
+    assert_whole(log, temporal_split(log))
+    torn = temporal_split(log.drop(columns="visit_id"))
+    found = audit_leakage(log, torn.apply(log, examples(log, "purchase_intent")), torn)
+    assert found["kind"].tolist() == ["visit in two parts"]
+    assert found["count"][0] > 5_000
 
 
 def test_the_fingerprint_is_the_same_in_every_process() -> None:
@@ -163,6 +246,13 @@ def session_in_two_parts() -> dict:
     return {"examples": two_windows(second_start=5), "split": None}
 
 
+def visit_in_two_parts() -> dict:
+    log = make_copies()
+    split = user_split(log.drop(columns="visit_id"))
+    asked = split.apply(log, examples(log, "next_event"))
+    return {"log": log, "examples": asked, "split": split}
+
+
 def user_in_two_parts() -> dict:
     split = user_split(LOG)
     asked = split.apply(LOG, examples(LOG, "next_event"))
@@ -189,6 +279,7 @@ PLANTED = {
     sees_its_purchase: "decision in prefix",
     windows_share_events: "shared events",
     session_in_two_parts: "session in two parts",
+    visit_in_two_parts: "visit in two parts",
     user_in_two_parts: "user in two parts",
     trains_after_test: "training after test",
     trains_after_test_without_a_split: "training after test",
@@ -198,11 +289,12 @@ PLANTED = {
 
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
 def test_each_planted_leak_is_named_and_no_other(plant) -> None:
-    found = audit_leakage(LOG, **{"split": SPLIT, **plant()})
+    found = audit_leakage(**{"log": LOG, "split": SPLIT, **plant()})
     assert found["kind"].tolist() == [PLANTED[plant]]
     assert found["count"][0] >= 1
     assert str(found["first"][0]) in found["sentence"][0] or plant in (
         session_in_two_parts,
+        visit_in_two_parts,
         user_in_two_parts,
     )
 

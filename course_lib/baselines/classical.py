@@ -21,6 +21,7 @@ from course_lib.baselines.counting import (
     outcomes_and_codes,
 )
 from course_lib.errors import CourseError, unknown_name
+from course_lib.events import keep_together
 from course_lib.sessions import session_bounds, session_ids
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class MarkovRatio(_Intent):
     are not: the ratio counts the same evidence again and again, and those who are still here
     after i events are others than those who began. So a, b and c are fitted on the training
     rows by logistic regression (calibration, Platt 1999), with ratios of chains that were counted
-    on other sessions: five folds, each judged by the chains of the other four.
+    on other sessions: five folds, each judged by the chains of the other four. Copies of one
+    visit (column ``visit_id``) are in one fold.
 
     Args:
         order: How many events back the chains look, 1 or more.
@@ -117,7 +119,7 @@ class MarkovRatio(_Intent):
         positions = place[positions]
         self.events_ = list(log[_event_column(log)].cat.categories)
         self.outcomes_ = INTENT
-        _, session = np.unique(seen["session_id"].to_numpy(), return_inverse=True)
+        session = pd.factorize(seen[keep_together(seen, "session_id")])[0]
         evidence = np.empty((len(seen), 3))
         for fold in range(_FOLDS):
             inside = session % _FOLDS == fold
@@ -240,7 +242,7 @@ class SessionClassifier(_Intent):
     Features, scales and categories, calibration and model form one pipeline, and all of it is
     fitted on the selected rows. The sigmoid of the support vector machine (Platt 1999) is
     fitted on margins of users whom that machine did not see: folds of the selected rows, each
-    user in one fold.
+    user (or visit, where sessions are copies of one) in one fold.
 
     Args:
         kind: A key of `CLASSIFIERS`.
@@ -294,7 +296,8 @@ class SessionClassifier(_Intent):
             chosen = np.sort(random.choice(len(positions), self.most, replace=False))
             positions, buys = positions[chosen], buys[chosen]
         table = self._features(log, table).iloc[positions]
-        self.pipeline_ = self._pipeline(log["user_id"].to_numpy()[positions], buys)
+        users = log[keep_together(log, "user_id")].to_numpy()[positions]
+        self.pipeline_ = self._pipeline(users, buys)
         self.pipeline_.fit(table, buys)
         self.outcomes_ = INTENT
         self.parameters_ = _numbers_fitted(self.pipeline_[-1])

@@ -22,6 +22,7 @@ from course_lib.baselines.counting import (
 )
 from course_lib.baselines.hidden_markov import HiddenMarkov
 from course_lib.errors import CourseError
+from course_lib.events import keep_together
 from course_lib.sessions import session_ids
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class ChosenMarkovChain(_Counting):
 
     How far back to look is for the log to say: too short forgets, too long meets contexts that
     it has hardly seen. Every fifth session of the selected rows is held out; the pair with the
-    lowest log-loss there is counted again on all of them. Validation and test play no part.
+    lowest log-loss there is counted again on all of them. Validation and test play no part. Where
+    sessions are copies of one visit (column ``visit_id``), every fifth visit is held out.
 
     Args:
         longest: The highest order tried, in events, 1 or more; all from 0 to it are.
@@ -61,7 +63,8 @@ class ChosenMarkovChain(_Counting):
             CourseError: Also if the selected rows are of fewer than two sessions.
         """
         mask = _training_rows(log, labels, rows)
-        sessions, ordinal = np.unique(session_ids(log)[mask], return_inverse=True)
+        session_ids(log)  # refuse a log without sessions in order
+        ordinal, sessions = pd.factorize(log[keep_together(log, "session_id")].to_numpy()[mask])
         if len(sessions) < 2:
             raise CourseError("To choose an order, hold out sessions: there must be at least two.")
         held = mask.copy()

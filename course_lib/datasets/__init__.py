@@ -144,7 +144,9 @@ def _shopworld_card() -> Card:
         tasks=TASKS,
         clock="time",
         event_column="event",
-        columns={name: what for name, what in COLUMNS.items() if name != "session_id"}
+        columns={
+            name: what for name, what in COLUMNS.items() if name not in ("session_id", "visit_id")
+        }
         | {
             "promotion": "was the item on promotion?",
             "received_at": "when the event reached the shop's servers: late ones come out of order",

@@ -160,6 +160,7 @@ DMM = Card(
     columns={
         "user_id": "the session: the shop published no users",
         "session_id": "the shop's session",
+        "visit_id": "sessions that share the seconds of all their pages: altered copies of one",
         "timestamp": "seconds since the session began, from 1970-01-01 on",
         "event": "page type, page_0 to page_6",
         "item_id": "missing: no items were published",
@@ -178,6 +179,9 @@ DMM = Card(
         "does not; it reads them as events.csv with the columns session, pos, page_type, "
         "cum_time_s, purchase (validation and test folds, repeated sessions dropped)",
         "page_6 nearly gives the purchase away",
+        "its 40,171 sessions are 24,236 visits: 69.5 % of the sessions share the seconds of all "
+        "their pages, and the answer, with one to four others, and about 14 % of the page types "
+        "differ; a split has to keep such copies together, by visit_id",
     ),
     decision_events=("page_6",),
 )

@@ -427,7 +427,8 @@ def _to_log(
     taken = set(columns.values())
     for position, other in enumerate(rows.header):
         if other not in taken and rows.header.index(other) == position:
-            free = other if other not in log.columns else f"{other}_in_file"
+            reserved = other in log.columns or other == "visit_id"  # this would mean copies
+            free = f"{other}_in_file" if reserved else other
             log[free] = table[other]
     keep = (reason == "").to_numpy()
     if "price" in columns and (unread := int((lost & keep).sum())):

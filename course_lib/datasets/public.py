@@ -334,11 +334,26 @@ def _read_dmm(paths: list[Path], part: Part) -> pd.DataFrame:
         raw,
         user_id=_id(raw["session"]),
         session_id=_id(raw["session"]),
+        visit_id=_id(_same_times(raw["session"], raw["cum_time_s"])),
         timestamp=_since_epoch(raw["cum_time_s"]),
         event=_named(raw["page_type"], DMM_PAGES),
         item_id=_always(None, len(raw)),
         session_purchase=(raw["purchase"] == 1).fillna(False).astype("bool"),
     )
+
+
+def _same_times(session: pd.Series, seconds: pd.Series) -> pd.Series:
+    """One number for all sessions whose rows have the same seconds, Int64 [rows].
+
+    Numbers count from 0 as they first occur; missing where the session is. A session stands for
+    its seconds by the sum of their hashes, modulo 2**64, so the order of its rows is no matter.
+    """
+    hashes = pd.Series(pd.util.hash_array(seconds.to_numpy("float64")), index=session.index)
+    total = hashes.groupby(session, dropna=False, sort=False).transform("sum")
+    known = session.notna()
+    visits = pd.Series(pd.NA, index=session.index, dtype="Int64")
+    visits[known] = pd.factorize(total[known])[0]
+    return visits
 
 
 def _read_yoochoose(paths: list[Path], part: Part) -> pd.DataFrame:

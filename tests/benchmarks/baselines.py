@@ -5,8 +5,8 @@ fitted on its training part and scored on its test part by the ladder. Prints Ma
 a task, and one for the value of a basket. Logs that are not here are named and left out.
 
 dmm is special: most of its sessions are copies of others with some page types altered (the
-seconds between pages and the answer are the same). Sessions with the same seconds count as one
-visitor here, so that all copies are in one part, and intervals are over visitors.
+seconds between pages and the answer are the same). The split keeps all copies of a visit in one
+part, and intervals are over visits; `copies_apart` measures what a split of sessions would claim.
 """
 
 from __future__ import annotations
@@ -47,22 +47,12 @@ TITLES = {
 def prepared(name: str) -> tuple[pd.DataFrame, Split]:
     """A clean log with sessions and its split."""
     log = assign_sessions(clean(load(name)).log)
-    if name == "dmm":
-        log = log.assign(user_id=visits(log))
     return log, temporal_split(log, seed=SEED)
-
-
-def visits(log: pd.DataFrame) -> np.ndarray:
-    """The same number for sessions whose every row has the same second, int64 [rows]."""
-    times = {"time": log["timestamp"].astype("int64"), "position": position_in_session(log)}
-    rows = pd.util.hash_pandas_object(pd.DataFrame(times), index=False)
-    return pd.factorize(rows.groupby(log["session_id"]).transform("sum"))[0]
 
 
 def ladder_of(task: str, log: pd.DataFrame, split: Split, prefix: int | None = None) -> Ladder:
     """The ladder of a task with every baseline on it."""
-    groups = "user" if log.attrs["dataset"] == "dmm" else "session"
-    ladder = Ladder(task, log, split, prefix=prefix, groups=groups)
+    ladder = Ladder(task, log, split, prefix=prefix)
     train = split.rows(log, "train")
     shelves = {
         "next_event": lambda: event_baselines(SEED),
@@ -154,13 +144,13 @@ def copies_apart(log: pd.DataFrame, split: Split, prefix: int = 10) -> dict[str,
     """ROC AUC of a random forest on dmm with copies kept in one part, and spread over all."""
     table, labels = session_features(log), purchase_later(log)
     rows = labels.notna().to_numpy() & (position_in_session(log) == prefix - 1)
-    spread = temporal_split(log.assign(user_id=log["session_id"]), seed=SEED)
-    figures = {"sessions": log["session_id"].nunique(), "visitors": log["user_id"].nunique()}
+    spread = temporal_split(log.drop(columns="visit_id"), seed=SEED)
+    figures = {"sessions": log["session_id"].nunique(), "visits": log["visit_id"].nunique()}
     for name, parts in (("in_one_part", split), ("spread", spread)):
         train, test = (rows & parts.rows(log, part) for part in ("train", "test"))
         model = SessionClassifier("forest", seed=SEED).fit(log, labels, rows=train, table=table)
         forecast = model.predict_proba(log, rows=test, table=table)[test]
-        score = scorecard(forecast, labels[test], log["session_id"][test], ("roc_auc",))
+        score = scorecard(forecast, labels[test], log["visit_id"][test], ("roc_auc",))
         figures[f"roc_auc_copies_{name}"] = score["roc_auc"].value
     return {f"dmm_{key}": value for key, value in figures.items()}
 
