@@ -93,10 +93,11 @@ def options(
 @app.command(name="list", short_help="Lessons, minutes, needs, parameters.")
 def list_lessons() -> None:
     """List the lessons: minutes, what each needs of a log, and its parameters."""
-    from course_lib.runs.lessons import all_lessons, course_root
+    from course_lib.folders import course_folder
+    from course_lib.runs.lessons import all_lessons
     from course_lib.runs.parameters import read_parameters
 
-    for lesson in all_lessons(course_root()):
+    for lesson in all_lessons(course_folder(required=True)):
         unit = "minute" if lesson.minutes == 1 else "minutes"
         typer.echo(f"{lesson.number}  {lesson.title}  ({lesson.minutes:g} {unit})")
         if lesson.question:
@@ -161,10 +162,10 @@ def run(
     so is whether the log can serve it; a published log that is not here is fetched. Without
     lesson names, lessons that the log cannot serve are left out, and named.
     """
+    from course_lib.folders import course_folder
     from course_lib.runs import execution, report
-    from course_lib.runs.lessons import course_root
 
-    root = course_root()
+    root = course_folder(required=True)
     lessons, parameters = lessons or [], parameters or []
     if resume:
         folder = out or execution.newest_folder(root)
@@ -210,9 +211,10 @@ def lab(
     ] = None,
 ) -> None:
     """Open JupyterLab on a lesson."""
-    from course_lib.runs.lessons import course_root, pick_lessons
+    from course_lib.folders import course_folder
+    from course_lib.runs.lessons import pick_lessons
 
-    root = course_root()
+    root = course_folder(required=True)
     if lesson.startswith("-"):  # course lab -- --no-browser: no lesson is named
         lesson, options = "00", [lesson, *(options or ())]
     path = pick_lessons(root, [lesson])[0].path.relative_to(root)
@@ -269,11 +271,11 @@ def build(
     that is equal but for addresses, durations and the like, or, in a cell tagged
     nbval-ignore-output, but for its numbers and pictures, is left as it is stored.
     """
+    from course_lib.folders import course_folder
     from course_lib.runs.build import build as build_notebooks
-    from course_lib.runs.lessons import course_root
 
     findings = build_notebooks(
-        course_root(),
+        course_folder(required=True),
         lessons or (),
         check=check,
         execute=execute,
@@ -300,10 +302,10 @@ def bench(
     ] = False,
 ) -> None:
     """Run one benchmark and print its figures."""
+    from course_lib.folders import course_folder
     from course_lib.runs.bench import run_benchmark
-    from course_lib.runs.lessons import course_root
 
-    figures = run_benchmark(course_root(), name)
+    figures = run_benchmark(course_folder(required=True), name)
     width = max(map(len, figures), default=0)
     for key, value in figures.items():
         typer.echo(
@@ -318,11 +320,11 @@ def bench(
 @app.command(short_help="Check the environment; remedies beside faults.")
 def doctor() -> None:
     """Look at Python, packages, kernel, device, logs and disk; say what to do about faults."""
+    from course_lib.folders import course_folder
     from course_lib.runs.doctor import diagnose
-    from course_lib.runs.lessons import course_root
 
     faults = 0
-    for diagnosis in diagnose(course_root()):
+    for diagnosis in diagnose(course_folder(required=True)):
         typer.echo(str(diagnosis))
         faults += bool(diagnosis.remedy)
     if faults:

@@ -5,21 +5,39 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from course_lib.errors import CourseError
 
-def course_folder(start: Path | None = None) -> Path:
-    """Return the nearest folder upwards that holds the course's notebooks, else `start`.
+
+def course_folder(required: bool = False) -> Path:
+    """Return the course's folder: where its ``notebooks`` and ``exercises`` are.
+
+    It is the folder that ``COURSE_ROOT`` names, if it names one. Else it is the working folder
+    or the nearest one above it that holds a course; else the one around this library.
 
     Args:
-        start: Where to begin; by default ``COURSE_ROOT``, or the working folder and, should
-            that lie in no course, the one around this library.
+        required: Whether it is an error that there is none. Otherwise the folder in which the
+            search began stands in for it, so that what a learner makes has a place.
+
+    Raises:
+        CourseError: If there must be a course and there is none.
     """
     named = os.environ.get("COURSE_ROOT")
-    around = [] if start or named else [Path(__file__).resolve().parents[1]]
-    start = (start or Path(named or Path.cwd())).resolve()
-    for folder in (start, *start.parents, *around):
-        if (folder / "exercises").is_dir() and (folder / "notebooks").is_dir():
-            return folder
-    return start
+    start = Path(named or Path.cwd()).resolve()
+    if named:
+        found = start if (start / "notebooks").is_dir() else None
+    else:
+        around = Path(__file__).resolve().parents[1]
+        found = next(filter(_holds_course, (start, *start.parents, around)), None)
+    if found is None and required:
+        raise CourseError(
+            f"There is no course {'in' if named else 'around'} {start}: run course inside a "
+            "checkout of the course, or set COURSE_ROOT to one."
+        )
+    return found or start
+
+
+def _holds_course(folder: Path) -> bool:
+    return all((folder / name).is_dir() for name in ("notebooks", "exercises"))
 
 
 def own_folder() -> Path:

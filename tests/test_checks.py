@@ -19,6 +19,7 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from course_lib import folders
 from course_lib.checks import check, hint, progress
 from course_lib.checks import core as checks_core
 from course_lib.checks.compare import difference
@@ -322,9 +323,38 @@ def test_nothing_is_kept_in_tests_solutions_and_grading(
     assert progress_file() is None
 
 
-def test_course_folder_is_found_from_below(home: Path) -> None:
-    assert course_folder() == home
-    assert course_folder(home / "notebooks") == home
+def test_course_folder_is_found_from_below(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COURSE_ROOT", raising=False)
+    below = home / "notebooks" / "mine"
+    below.mkdir()
+    for folder in (home, home / "exercises", below):
+        monkeypatch.chdir(folder)
+        assert course_folder() == course_folder(required=True) == home
+
+
+def test_a_course_that_is_named_comes_before_the_one_around(
+    home: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = tmp_path_factory.mktemp("named")
+    monkeypatch.setenv("COURSE_ROOT", str(named))
+    assert course_folder() == named, "what a learner makes goes where the name says"
+    with pytest.raises(CourseError, match=r"no course in .*set COURSE_ROOT"):
+        course_folder(required=True)
+    (named / "notebooks").mkdir()
+    assert course_folder() == course_folder(required=True) == named
+
+
+def test_outside_a_course_the_one_around_the_library_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COURSE_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert course_folder() == Path(__file__).parents[1]
+    installed = tmp_path / "lib" / "course_lib" / "folders.py"
+    monkeypatch.setattr(folders, "__file__", str(installed))
+    assert course_folder() == tmp_path
+    with pytest.raises(CourseError, match=r"no course around .*run course inside"):
+        course_folder(required=True)
 
 
 def test_nbgrader_sees_a_failed_check(

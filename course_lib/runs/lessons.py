@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -49,26 +48,6 @@ class Lesson:
     minutes: float = 0
     needs: Needs = field(default_factory=Needs)
     code_cells: int = 0
-
-
-def course_root() -> Path:
-    """Return the course's folder: ``COURSE_ROOT``, or the one around this library or around here.
-
-    Raises:
-        CourseError: If none of these has a ``notebooks`` folder beside ``course_lib``.
-    """
-    if named := os.environ.get("COURSE_ROOT"):
-        candidates = [Path(named)]
-    else:
-        here = Path.cwd()
-        candidates = [Path(__file__).parents[2], here, *here.parents]
-    for folder in candidates:
-        if (folder / "notebooks").is_dir() and (named or (folder / "course_lib").is_dir()):
-            return folder.resolve()
-    raise CourseError(
-        f"No course folder at {candidates[0]} or around {Path.cwd()}: run course inside a "
-        "checkout of the course, or set COURSE_ROOT to one."
-    )
 
 
 def lesson_files(root: Path, folder: str = "notebooks") -> list[Path]:
