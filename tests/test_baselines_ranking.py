@@ -268,7 +268,7 @@ def test_the_reranker_finds_what_its_signals_only_hint_at():
 
 def test_the_trees_learn_from_sessions_that_were_not_counted(monkeypatch):
     log = _world(200, 2)
-    counted, asked = [], []
+    counted, asked, popular = [], [], []
     original_fit, original_inputs = SequentialRules.fit, Reranker._inputs
 
     def fit(self, log, rows=None):
@@ -277,12 +277,14 @@ def test_the_trees_learn_from_sessions_that_were_not_counted(monkeypatch):
 
     def inputs(self, visits, latest):
         asked.append(set(visits.session[latest]))
+        popular.append(self.counts_.sum())
         return original_inputs(self, visits, latest)
 
     monkeypatch.setattr(SequentialRules, "fit", fit)
     monkeypatch.setattr(Reranker, "_inputs", inputs)
     Reranker(candidates=5, trees=5).fit(log)
     assert asked[0] and not asked[0] & counted[0]
+    assert popular[0] == log["session_id"].isin(counted[0]).sum(), "popularity knows no more"
     assert counted[-1] == set(range(200)), "in the end all sessions are counted"
 
 

@@ -138,8 +138,10 @@ def test_runs_are_executed_kept_reported_and_resumed(course, tmp_path, monkeypat
 def test_claims_are_counted_by_log(tmp_path):
     (tmp_path / "notebooks").mkdir()
     results = []
-    for number, (log, holds) in enumerate([("shopworld", 1), ("jd", 1), ("jd", 0)]):
+    of_runs = [("shopworld", None, 1), ("jd", "jd", 1), ("jd", "jd", 0), ("dmm", "shopworld", 1)]
+    for number, (log, about, holds) in enumerate(of_runs):
         claim = {"text": "gates help", "holds": bool(holds), "evidence": f"run {number}"}
+        claim |= {"dataset": about} if about else {}
         output = {"output_type": "display_data", "metadata": {"course_claim": claim}, "data": {}}
         notebook = {"cells": [{"cell_type": "code", "outputs": [output]}]}
         (tmp_path / f"notebooks/{number}.ipynb").write_text(json.dumps(notebook))
@@ -148,7 +150,7 @@ def test_claims_are_counted_by_log(tmp_path):
             execution.Result(str(number), "06", "Gates", 1, values, {}, 1.0, None, "fingerprint")
         )
     (row,) = report.claims_table(tmp_path, results)
-    assert row.by_log == {"shopworld": (1, 1), "jd": (1, 2)}
+    assert row.by_log == {"shopworld": (2, 2), "jd": (1, 2)}, "shopworld stood in for dmm"
     assert row.evidence["jd"] == "run 2"
 
 

@@ -131,7 +131,8 @@ def _sparse(cells: list[tuple], shape: tuple[int, int]) -> csr_array:
     return csr_array((values, (rows, columns)), shape=shape)
 
 
-def _mask(log: pd.DataFrame, rows: object) -> np.ndarray:
+def selected(log: pd.DataFrame, rows: object) -> np.ndarray:
+    """Return the mask of rows, checked; bool [len(log)], all True where there is none."""
     mask = np.ones(len(log), bool) if rows is None else np.asarray(rows)
     if mask.dtype != bool or mask.shape != (len(log),):
         raise CourseError(
@@ -171,7 +172,7 @@ class ItemRanker:
         Raises:
             CourseError: If the log has no items or sessions, or no selected row has an item.
         """
-        mask = _mask(log, rows)
+        mask = selected(log, rows)
         visits = Visits(log)
         counted = mask[visits.row]
         if not counted.any():
@@ -186,7 +187,7 @@ class ItemRanker:
         """Return the scores of the selected rows, sparse [selected rows, items], 0 or more."""
         from scipy.sparse import csr_array, vstack
 
-        parts = [part for part, _, _ in self._chunks(log, _mask(log, rows))]
+        parts = [part for part, _, _ in self._chunks(log, selected(log, rows))]
         return vstack(parts, format="csr") if parts else csr_array((0, len(self.items_)))
 
     def rank(
@@ -207,7 +208,7 @@ class ItemRanker:
             CourseError: If labels and log disagree, or hold items that are not in the catalogue.
         """
         targets = self._targets(log, labels)
-        asked = _mask(log, rows) & (targets >= 0)
+        asked = selected(log, rows) & (targets >= 0)
         ranks = np.full(len(log), np.nan)
         for scores, seen, positions in self._chunks(log, asked):
             ranks[positions] = rank_of_target(scores, targets[positions], self.counts_, seen)
@@ -227,7 +228,7 @@ class ItemRanker:
             raise CourseError(f"k must lie between 1 and the {len(self.items_)} items, not {k}.")
         best = [
             _best(scores, seen, self._by_popularity(k, seen), k)
-            for scores, seen, _ in self._chunks(log, _mask(log, rows))
+            for scores, seen, _ in self._chunks(log, selected(log, rows))
         ]
         return np.concatenate(best) if best else np.empty((0, k), np.int64)
 
@@ -474,7 +475,7 @@ class SequentialRules(ItemRanker):
 
 
 class NearestSessions(ItemRanker):
-    """Ranks items by the training sessions that are most like this one (V-SkNN).
+    """Ranks items by the training sessions that are most like this one, after V-SkNN.
 
     The likeness of a training session is the sum over the last items that it shares, the last
     weighted 1, the one before 1/2, .., rare items more than frequent ones, divided by the root

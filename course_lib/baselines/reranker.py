@@ -21,6 +21,7 @@ from course_lib.baselines.ranking import (
     Visits,
     largest,
     scaled,
+    selected,
 )
 from course_lib.baselines.ranks import look_up
 from course_lib.errors import CourseError
@@ -100,8 +101,7 @@ class Reranker(ItemRanker):
         """
         from sklearn.ensemble import HistGradientBoostingClassifier
 
-        super().fit(log, rows)
-        mask = np.ones(len(log), bool) if rows is None else np.asarray(rows)
+        mask = selected(log, rows)
         visits = Visits(log)
         sessions = np.unique(visits.session[mask[visits.row]])
         random = np.random.default_rng(self.seed)
@@ -114,6 +114,7 @@ class Reranker(ItemRanker):
             )
         counted = mask.copy()
         counted[visits.row[held]] = False
+        super().fit(log, counted)  # popularity, too, must not know the held-out answers
         self._fit_signals(log, counted)
         latest, targets = self._questions(visits, held, random)
         inputs, candidates, _ = self._inputs(visits, latest)
@@ -130,6 +131,7 @@ class Reranker(ItemRanker):
             early_stopping=False,
             random_state=self.seed,
         ).fit(inputs[useful], right[useful])
+        super().fit(log, mask)
         self._fit_signals(log, mask)
         self.parameters_ = sum(ranker.parameters_ for ranker in self.signals.values())
         self.parameters_ += 2 * self.leaves * self.trees

@@ -56,11 +56,16 @@ def read_claims(folder: Path, result: Result) -> list[dict[str, Any]]:
 
 
 def claims_table(folder: Path, results: Iterable[Result]) -> list[ClaimRow]:
-    """Gather the claims of many runs, one row a claim, in the order of the lessons."""
+    """Gather the claims of many runs, one row a claim, in the order of the lessons.
+
+    A claim counts for the log that it is about: where another log stood in for a section, that
+    one.
+    """
     rows: dict[tuple[str, str], ClaimRow] = {}
     for result in sorted(results, key=lambda result: (result.lesson, result.name)):
-        log = str(result.values.get("dataset", "shopworld"))
+        of_the_run = str(result.values.get("dataset", "shopworld"))
         for claim in read_claims(folder, result):
+            log = str(claim.get("dataset") or of_the_run)
             row = rows.setdefault(
                 (result.lesson, claim["text"]), ClaimRow(result.lesson, claim["text"])
             )

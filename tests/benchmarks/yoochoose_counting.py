@@ -2,7 +2,8 @@
 
 The publisher's preparation is kept (nothing cleaned, repeats stay): a week of sessions trains,
 the next day tests. Keys: ``{popularity,markov,rules,nearest,best}_{hr20,mrr20}``, where best
-is boosted trees over the counts. Ties share the mean rank after popularity has ordered them;
+is boosted trees over the counts; its lead over nearest sessions is paired by session
+(``best_lead_low``, ``best_lead_high``). Ties share the mean rank after popularity has ordered them;
 ``markov_*_ties_won`` shows what the same chain reads when a tie counts as won, and
 ``markov_*_ties_shared`` without popularity.
 """
@@ -16,7 +17,14 @@ from course_lib.baselines.ranking import ItemMarkov, item_baselines
 from course_lib.baselines.reranker import Reranker
 from course_lib.datasets import load
 from course_lib.events import sort_log
-from course_lib.metrics import hit_rate, interval, mrr, per_row_ranking, rank_of_target
+from course_lib.metrics import (
+    hit_rate,
+    interval,
+    mrr,
+    paired_difference,
+    per_row_ranking,
+    rank_of_target,
+)
 from course_lib.sessions import assign_sessions, next_item
 
 TEST_BEGINS = pd.Timestamp("2014-04-07 00:45", tz="UTC")
@@ -38,14 +46,18 @@ def main() -> dict[str, float]:
     train = (begins < TEST_BEGINS).to_numpy()
     asked = ~train & labels.notna().to_numpy()
     figures: dict[str, float] = {"positions": int(asked.sum())}
+    hits: dict[str, np.ndarray] = {}
     for name, model in {**item_baselines(), "best": Reranker()}.items():
         if name in KEYS:
             ranks = model.fit(log, train).rank(log, labels, asked)
             figures[f"{KEYS[name]}_hr20"] = hit_rate(ranks, 20)
             figures[f"{KEYS[name]}_mrr20"] = mrr(ranks, 20)
-    hits = per_row_ranking(ranks[asked], "hit_rate@20")
-    band = interval(hits, log["session_id"].to_numpy()[asked])
+            hits[KEYS[name]] = per_row_ranking(ranks[asked], "hit_rate@20")
+    sessions = log["session_id"].to_numpy()[asked]
+    band = interval(hits["best"], sessions)
+    lead = paired_difference(hits["best"], hits["nearest"], sessions)
     figures["best_hr20_half_width"] = (band.high - band.low) / 2
+    figures["best_lead_low"], figures["best_lead_high"] = lead.low, lead.high
     return figures | _tie_rules(ItemMarkov().fit(log, train), log, labels, asked)
 
 
