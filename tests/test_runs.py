@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -168,6 +172,39 @@ def test_a_lesson_without_cells_or_with_a_dead_kernel_fails(course, tmp_path):
     assert "kernel died" in errors["08"]
     assert errors["09"] == "a cell took longer than 5 s"
     assert "no code cell that ran" in errors["10"]
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
+def test_runs_end_with_a_parent_that_was_killed(course, tmp_path):
+    sleeper = "import os, pathlib, time\npathlib.Path('pids').write_text("
+    sleeper += "f'{os.getppid()} {os.getpid()}')\ntime.sleep(600)"
+    parameters = code("seed: int = 1", "parameters")
+    write_notebook(course / "notebooks/08_sleeps.ipynb", [parameters, code(sleeper)])
+    program = (
+        "from pathlib import Path; from course_lib.runs.execution import execute_runs, plan; "
+        f"execute_runs(plan(Path({str(course)!r}), ['08'])[0], Path({str(tmp_path / 'out')!r}))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program])
+    noted = course / "notebooks/pids"
+    _wait(lambda: noted.exists() and len(noted.read_text().split()) == 2)
+    parent.kill()
+    parent.wait()
+    pids = [int(pid) for pid in noted.read_text().split()]
+    _wait(lambda: not any(_alive(pid) for pid in pids))
+
+
+def _wait(until: Callable[[], bool], seconds: int = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.2)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
 
 
 def test_a_kernel_that_does_not_start_is_tried_again_and_a_started_one_is_not(

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -108,8 +111,16 @@ def to_html(notebook: Path, page: Path) -> None:
     page.write_text(body, encoding="utf-8")
 
 
+def _end_with(parent: int) -> None:
+    """End this process, and its kernel with it, once the parent is gone without a goodbye."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main() -> None:
     """Do the job on standard input."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     # What libraries print must not come between the lines of the protocol.
     protocol = sys.stdout
     sys.stdout = sys.stderr
