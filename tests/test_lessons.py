@@ -14,7 +14,14 @@ from course_lib.runs.lessons import lesson_files
 from course_lib.runs.parameters import read_parameters
 
 ROOT = Path(__file__).parents[1]
-LESSONS = ["00_start_here", "01_clean_the_log", "02_sessions_and_splits", "05_simple_rnn"]
+LESSONS = [
+    "00_start_here",
+    "01_clean_the_log",
+    "02_sessions_and_splits",
+    "03_features",
+    "04_baselines_and_metrics",
+    "05_simple_rnn",
+]
 STORED = [f"notebooks/{name}" for name in LESSONS] + [f"solutions/{name}" for name in LESSONS]
 COMPARED_AT_LEAST = 0.6
 UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
