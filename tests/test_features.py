@@ -195,17 +195,36 @@ def assert_blind_to_the_future(log: pd.DataFrame, make: Callable, rows: np.ndarr
             pd.testing.assert_frame_equal(other.iloc[: row + 1].reset_index(drop=True), here)
 
 
+def stopped(log: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Stop every user at a row drawn by lot: nothing of theirs that comes later is left."""
+    user = log.groupby("user_id")["event"]
+    luck = rng.random(user.ngroups)[user.ngroup()]
+    return log[user.cumcount() <= user.transform("size") * luck]
+
+
+def assert_blind_to_what_comes_later(log: pd.DataFrame, make: Callable, draws: int = 1) -> None:
+    """Stopping all users, or the whole shop, must leave the features of the rows before."""
+    rng = np.random.default_rng(0)
+    whole = make(log)
+    moments = log["timestamp"].quantile([0.3, 0.7])
+    earlier = [log[log["timestamp"] <= moment] for moment in moments]
+    for known in (*earlier, *(stopped(log, rng) for _ in range(draws))):
+        pd.testing.assert_frame_equal(make(known), whole.loc[known.index], atol=1e-5)
+
+
 @settings(max_examples=40, deadline=None)
 @given(EVENTS, st.data())
 def test_no_row_sees_the_future(rows: list[tuple], data: st.DataObject):
     log = make_log(sorted(rows, key=lambda row: row[:2]))
     row = data.draw(st.integers(0, len(log) - 1))
     assert_blind_to_the_future(log, session_features, np.array([row]))
+    assert_blind_to_what_comes_later(log, session_features)
 
 
 def test_no_row_sees_the_future_on_shopworld():
     rows = np.random.default_rng(1).choice(len(shop()), 4)
     assert_blind_to_the_future(shop(), session_features, rows)
+    assert_blind_to_what_comes_later(shop(), session_features, draws=3)
     assert_blind_to_the_future(shop().iloc[:3000], lambda log: session_words(log).to_frame(), [900])
 
 
@@ -220,6 +239,7 @@ def test_real_logs(name: str, course_data):
     told = set(table.attrs["families"]) | {what.split(":")[0] for what in table.attrs["left_out"]}
     assert told == set(FAMILIES)
     assert_blind_to_the_future(log, session_features, np.random.default_rng(2).choice(len(log), 2))
+    assert_blind_to_what_comes_later(log, session_features)
 
 
 @pytest.mark.parametrize("family", ["counts", "recency", "price"])
@@ -238,6 +258,52 @@ def test_a_feature_that_peeks_is_caught(family: str, monkeypatch: pytest.MonkeyP
     with pytest.raises(AssertionError):
         rows = np.random.default_rng(1).choice(len(shop()), 6)
         assert_blind_to_the_future(shop(), lambda log: session_features(log, [family]), rows)
+
+
+def _of(log: pd.DataFrame, key: str, values: pd.Series, what: str) -> pd.Series:
+    return values.groupby(log[key]).transform(what)
+
+
+PEEKING: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+    "length of the session": lambda log: _of(log, "session_id", log["event"], "size"),
+    "time left": lambda log: (
+        _of(log, "session_id", log["timestamp"], "max") - log["timestamp"]
+    ).dt.total_seconds(),
+    "seconds to the next event": lambda log: (
+        log.groupby("session_id")["timestamp"].diff(-1).dt.total_seconds().fillna(0.0)
+    ),
+    "buys in this session": lambda log: purchase_later(log).fillna(False).astype(int),
+    "purchases of the user": lambda log: _of(log, "user_id", log["event"] == "purchase", "sum"),
+    "carts of the session": lambda log: _of(log, "session_id", log["event"] == "cart", "sum"),
+    "items of the session": lambda log: _of(log, "session_id", log["item_id"], "nunique"),
+    "the next event": lambda log: log.groupby("session_id")["event"].shift(-1).cat.codes,
+    "sessions of the user": lambda log: _of(log, "user_id", log["session_id"], "nunique"),
+    "less the mean of the log": lambda log: log["price"].fillna(0) - log["price"].mean(),
+    "place from the end": lambda log: log.groupby("session_id").cumcount(ascending=False),
+}
+"""Features that know what is still to come, as they are commonly written."""
+
+
+@pytest.mark.parametrize("name", PEEKING)
+def test_a_peeking_column_among_honest_ones_is_caught(name: str):
+    def make(log: pd.DataFrame) -> pd.DataFrame:
+        return session_features(log, ["counts"]).assign(peeks=PEEKING[name](log))
+
+    with pytest.raises(AssertionError):
+        assert_blind_to_what_comes_later(shop(), make)
+
+
+@pytest.mark.parametrize("family", ["time", "history", "dwell"])
+def test_a_family_that_peeks_at_times_is_caught(family: str, monkeypatch: pytest.MonkeyPatch):
+    honest = past_module._MAKERS[family]
+
+    def peeks(past) -> dict:
+        last = past.times[past.starts + past.lengths - 1]
+        return honest(past) | {"left": past.of_session(last) - past.times}
+
+    monkeypatch.setitem(past_module._MAKERS, family, peeks)
+    with pytest.raises(AssertionError):
+        assert_blind_to_what_comes_later(shop(), lambda log: session_features(log, [family]))
 
 
 def test_what_a_log_cannot_tell_is_left_out_and_said():
@@ -290,6 +356,9 @@ def test_words_by_hand_and_beside_a_plain_loop():
     assert session_words(log, np.array([3]), last=2).tolist() == ["ball toys"]
     assert session_words(log, np.array([2]), last=1).tolist() == [""]
     assert session_words(log, columns=["title"])[1] == "red pan red pan"
+
+    both = log.assign(category_path=log["category_id"], category_id="2053013565069067197")
+    assert session_words(both, columns=None)[5] == "toys"
 
     part = shop().iloc[:2000]
     said = session_words(part, np.arange(0, 2000, 7), columns=["category_id"])

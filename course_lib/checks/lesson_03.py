@@ -131,8 +131,8 @@ def around_the_clock(answer: Answer, cases: Cases) -> None:
 
 def _within(log: pd.DataFrame, train: np.ndarray) -> np.ndarray:
     price = np.log(log["price"].astype(float))
-    known = price[train].groupby(log["category_id"][train], observed=True).mean()
-    usual = log["category_id"].map(known).astype(float).fillna(price[train].mean())
+    known = price[train].groupby(log["category_id"][train]).mean()
+    usual = log["category_id"].map(known).fillna(price[train].mean())
     return (price - usual).to_numpy()
 
 
@@ -153,16 +153,16 @@ def price_in_its_category(answer: Answer, cases: Cases) -> None:
     within = answer.function("price_within_category", returns=(pd.Series, np.ndarray))
     shelf = pd.DataFrame(
         {
-            "category_id": ["pens", "pens", "desks", "desks", "pens", "desks", "lamps", "pens"],
-            "price": [1.0, 4.0, 100.0, 900.0, 8.0, 2700.0, 30.0, np.nan],
+            "category_id": [*["pens"] * 2, *["desks"] * 2, "pens", "desks", "lamps", *["pens"] * 3],
+            "price": [1.0, 4.0, 100.0, 900.0, 8.0, 2700.0, 30.0, np.nan, 2.0, 3.0],
         }
     )
-    train = np.array([True] * 4 + [False] * 4)
+    train = np.array([True] * 4 + [False] * 4 + [True] * 2)
     got = within(shelf, train)
     if not cases.equal(
         "one number for each row, test rows included",
         np.shape(got),
-        (8,),
+        (10,),
         "the test rows must be described as well, by what training knows",
     ):
         return
@@ -209,6 +209,12 @@ def price_in_its_category(answer: Answer, cases: Cases) -> None:
         "Row 6 is compared with the mean price of all rows: the fallback is fitted, too, and has "
         "seen the test part.",
     )
+    by_category = price[train].groupby(shelf["category_id"][train]).mean()
+    cases.mistake(
+        right and _same(got[6], price[6] - by_category.mean()),
+        "Row 6, of a new category, is compared with the mean of the categories' means: there two "
+        "desks weigh as much as four pens. Take the mean of all training rows.",
+    )
     cases.equal("training rows beside their category", got[:4], truth[:4], tolerance=1e-6)
     cases.equal("test rows beside the training rows", got[4:6], truth[4:6], tolerance=1e-6)
     cases.equal("a new category beside all of training", got[6], truth[6], tolerance=1e-6)
@@ -216,6 +222,7 @@ def price_in_its_category(answer: Answer, cases: Cases) -> None:
     log = answer.given("log")
     if {"price", "category_id"} <= set(log):
         log = log.iloc[:: max(1, len(log) // 30_000)].reset_index(drop=True)
+        log["category_id"] = log["category_id"].astype(object)  # plain strings, as on the shelf
         train = (log["timestamp"] < log["timestamp"].quantile(0.7)).to_numpy()
         got = within(log, train)
         if cases.equal("one number for each row of the lesson's log", len(got), len(log)):
@@ -306,7 +313,8 @@ def counts_without_the_future(answer: Answer, cases: Cases) -> None:
     )
     first = log["item_id"].notna() & ~log.duplicated("item_id")
     cases.mistake(
-        _same(items, first.groupby(session).cumsum().astype(float)),
+        _same(items, first.groupby(session).cumsum().astype(float))
+        or _same(items, (~log.duplicated("item_id")).groupby(session).cumsum().astype(float)),
         "Item A is not counted in row 5, because an earlier visit has seen it. A visit counts for "
         "itself.",
     )
@@ -613,14 +621,17 @@ class IntentTask:
         is fitted, on the training part.
 
         Raises:
-            CourseError: If a row or a number is missing.
+            CourseError: If a row or a number is missing, or something is no number.
         """
         from sklearn.linear_model import LogisticRegression
         from sklearn.metrics import log_loss
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        columns = np.asarray(features, dtype=float)
+        try:
+            columns = np.asarray(features, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise CourseError(f"Features are numbers, and one of these is not: {error}.") from error
         if columns.shape[:1] != (len(self.log),) or not np.isfinite(columns).all():
             raise CourseError(
                 f"Features need one row for each of the log's {len(self.log)} rows and no missing "
@@ -715,7 +726,8 @@ def _replay(make_features, task: IntentTask) -> tuple[str, str]:
         "give it numbers that can be added up.",
         "Who is it? Earlier visits and purchases of the user are in the log, too; `groupby` with "
         "`cumsum` keeps to the past.",
-        'Lesson 03, section "8. What each family adds" shows which families help, and by how much.',
+        'Lesson 03, sections "3. Prices: a log, and within their category" to "6. What the items '
+        'are: paths, words, company" print what each family gains on the validation part.',
     ),
     seconds=60,
 )

@@ -12,7 +12,10 @@ from course_lib.errors import CourseError
 from course_lib.sessions import session_bounds
 
 TEXT_COLUMNS = ("title", "category_path", "category_id", "brand")
-"""Columns that `session_words` reads where the log has them."""
+"""Columns that `session_words` reads where the log has them.
+
+``category_id`` only where there is no ``category_path``, which says the same in words.
+"""
 
 
 def session_words(
@@ -32,7 +35,8 @@ def session_words(
         log: A clean log with sessions, [n] rows.
         rows: The rows asked, bool [n] or positions; by default all. The documents together
             hold every event as often as it is visible: ask few rows, or set `last`.
-        columns: Which columns to read; by default those of `TEXT_COLUMNS` that the log has.
+        columns: Which columns to read; by default those of `TEXT_COLUMNS` that the log has,
+            without ``category_id`` where it has a ``category_path``.
         last: Read only so many events before each row, itself included.
 
     Returns:
@@ -102,6 +106,8 @@ def positions(log: pd.DataFrame, rows: np.ndarray | None) -> np.ndarray:
 
 def _chosen_columns(log: pd.DataFrame, columns: Iterable[str] | None) -> list[str]:
     known = [column for column in TEXT_COLUMNS if column in log]
+    if "category_path" in known and "category_id" in known:
+        known.remove("category_id")
     chosen = known if columns is None else list(columns)
     absent = [column for column in chosen if column not in log]
     if absent or not chosen:

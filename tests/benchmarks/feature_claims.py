@@ -28,8 +28,8 @@ SHOWN = {
         "best family alone; on top"
     ),
     "what the visit has done tells more than which items it was done with": "ahead of items",
-    "beside the few families chosen, all the others add nothing that can be told from chance": (
-        "all, over the chosen"
+    "beside at most half of the families, the others add nothing that can be told from chance": (
+        "chosen of ten; all, over the chosen"
     ),
     "the cross sees what the sum of its parts cannot": "cross over sum",
     "chosen on all sessions, dice seem to foresee purchases": "dice, all sessions",
@@ -71,7 +71,7 @@ def seeds_table() -> str:
 
 def _numbers(evidence: str) -> str:
     """Leave the figures of a piece of evidence, with at most two decimals."""
-    figures = evidence.rpartition(": ")[2].rpartition("chosen; ")[2]
+    figures = re.sub(r" of \d+ chosen", "", evidence.rpartition(": ")[2])
     return re.sub(
         r"-?\d+\.\d+", lambda number: f"{float(number[0]):.{_places(number[0])}f}", figures
     )
