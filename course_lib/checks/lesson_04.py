@@ -85,6 +85,13 @@ def markov_with_back_off(answer: Answer, cases: Cases) -> None:
         "A rare context leans on the uniform forecast, in which a purchase is as likely as a "
         "view. Let it lean on the base, on how often each outcome comes.",
     )
+    base_of_1 = (counts + 1 / 5) / (8 + 1)
+    cases.mistake(
+        any(np.allclose(got[:2], ((cells + lean) / (total + 1))[:2]) for lean in (base, base_of_1))
+        or np.allclose(got[:2], ((cells + s * base_of_1) / (total + s))[:2]),
+        "The question says to smooth as if seen twice, and somewhere in this forecast it is once: "
+        "use the argument `smoothing` in the base and in the chain, not a number of your own.",
+    )
     cases.mistake(
         (got[:, 1] == 0).all() and np.allclose(got.sum(axis=1), 1),
         "`favorite` has probability 0 in every row because training never saw it. The first time "
@@ -535,18 +542,18 @@ def _by_outcome(
     title="Open: beat the chain on a log of your choice",
     objects=("recommend",),
     hints=(
-        "The chain counts only what came right after. What came two or three steps later in the "
-        "same session is related as well: let pairs d steps apart count 1/d.",
-        "Ask more than the last item: let each visible item vote for its followers, the latest "
-        "loudest. How loud the others are is a number to choose on `tuning`.",
-        "Shoppers come back to what they have seen, and new items have no followers yet: give the "
-        "visible items votes as well.",
+        "Take a few questions of `tuning` that the chain gets wrong. Was the answer in sight "
+        "already? Did it ever come after the last item, only not at once?",
+        "The chain looks at what came right after one item. You may look further in two ways: at "
+        "what came later in the training sessions, and at what was seen before the last item.",
+        "Whatever lies further away should count less, in both. How much less, and how much a "
+        "return to an item already seen is worth, are numbers to choose on `tuning`.",
         'Lesson 04, section "Sequential rules" counts pairs of items by hand.',
     ),
     seconds=60,
 )
 def beat_the_chain(answer: Answer, cases: Cases) -> None:
-    """The hit rate on the test questions, between the chain's and that of sequential rules."""
+    """The hit rate on the test questions, between that of the chain and of rules."""
     recommend = answer.function("recommend", returns=(np.ndarray, list))
     items = answer.given("items")
     train, (asked, truth) = taught_items(items), questions_of(items, "test")
@@ -586,8 +593,9 @@ def beat_the_chain(answer: Answer, cases: Cases) -> None:
         "what did others look at next?",
     )
     cases(
-        f"the answer is among {PLACES} suggestions in {floor:.1%} of the questions or more (the "
-        f"chain {baseline:.1%}, rules over ten steps {rules:.1%}, what was just seen {again:.1%})",
+        f"the answer is among {PLACES} suggestions in {floor:.1%} of the questions or more "
+        f"(the chain {baseline:.1%}, rules of the last item {rules:.1%}, what was just seen "
+        f"{again:.1%})",
         score >= floor,
         f"yours hold the answer to {score:.1%}.",
     )

@@ -21,6 +21,16 @@ def markov_forecast(taught, asked, outcomes, smoothing):
     return (cells + smoothing) / (cells + smoothing).sum(axis=1, keepdims=True)
 
 
+# %% 04.1 a smoothing of one, whatever was asked
+# message: use the argument `smoothing`
+def markov_forecast(taught, asked, outcomes, smoothing):
+    counts = taught["next"].value_counts().reindex(outcomes, fill_value=0).to_numpy()
+    base = (counts + smoothing / len(outcomes)) / (counts.sum() + smoothing)
+    cells = pd.crosstab(taught["last"], taught["next"])
+    cells = cells.reindex(index=list(asked), columns=outcomes, fill_value=0).to_numpy()
+    return (cells + base) / (cells.sum(axis=1, keepdims=True) + 1)
+
+
 # %% 04.1 the base is not smoothed
 # message: because training never saw it
 def markov_forecast(taught, asked, outcomes, smoothing):
