@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 
 
@@ -47,7 +48,15 @@ if not has_gpu():
     # Without this TensorFlow looks for CUDA's libraries and complains that it finds none.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
-with quiet_stderr():
-    import keras
+# TensorFlow loads JAX where it finds it: a second and 120 MB for a converter not used here.
+_without_jax = os.environ["KERAS_BACKEND"] == "tensorflow" and "jax" not in sys.modules
+if _without_jax:
+    sys.modules["jax"] = None
+try:
+    with quiet_stderr():
+        import keras
+finally:
+    if _without_jax:
+        del sys.modules["jax"]
 
 __all__ = ["has_gpu", "keras", "quiet_stderr"]

@@ -9,8 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.errors import CourseError
-from course_lib.sequences import PADDING, Vocabulary, event_sequences
-from course_lib.sessions import next_event, purchase_later
+from course_lib.sequences import (
+    PADDING,
+    Batches,
+    Catalogue,
+    Vocabulary,
+    event_sequences,
+    item_sequences,
+)
+from course_lib.sessions import next_event, next_item, purchase_later
 
 EVENTS = ["view", "search", "cart", "purchase"]
 
@@ -153,3 +160,110 @@ def test_forecasts_of_sequences_instead_of_positions_are_refused():
     sequences = event_sequences(log, Vocabulary.fit(log["event"]), next_event(log))
     with pytest.raises(CourseError, match="return_sequences"):
         sequences.to_rows(np.ones((2, 5)), len(log))
+
+
+ITEMS = [f"item {letter}" for letter in "abcde"]
+
+
+def shop_log(*sessions: str) -> pd.DataFrame:
+    """A log of sessions spelt in items: ``"ab-c"`` is a, b, a search without an item, c."""
+    letters = [letter for session in sessions for letter in session]
+    log = pd.DataFrame(
+        {
+            "session_id": np.repeat(np.arange(len(sessions)), [len(s) for s in sessions]),
+            "event": pd.Categorical(["search" if x == "-" else "view" for x in letters]),
+            "item_id": pd.Categorical(
+                [None if x == "-" else f"item {x}" for x in letters], categories=ITEMS
+            ),
+        }
+    )
+    log["user_id"] = log["session_id"]
+    log["timestamp"] = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(log.index, unit="s")
+    return log
+
+
+def test_item_sequences_by_hand():
+    log = shop_log("ab-c", "-ba", "-", "e")
+    catalogue = Catalogue.fit(log, np.arange(len(log)) < 7)
+    assert catalogue.counts.tolist() == [2, 2, 1, 0, 0]
+    assert catalogue.cold.tolist() == [False] * 3 + [True] * 2
+    sequences = item_sequences(log, catalogue, length=8)
+    assert sequences.inputs.tolist() == [[1, 2, 3], [2, 1, 0], [5, 0, 0]]
+    # What follows b is asked in the row of the search, the one before c.
+    assert sequences.rows.tolist() == [[0, 2, 3], [5, 6, -1], [8, -1, -1]]
+    assert sequences.mask.tolist() == [[True, True, False], [True, False, False], [False] * 3]
+    assert sequences.targets.tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 0]]
+    assert sequences.blind_rows.tolist() == [4] and sequences.blind_targets.tolist() == [1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sessions=st.lists(st.text("abcde-", min_size=1, max_size=14), min_size=1, max_size=8),
+    length=st.integers(1, 6),
+    data=st.data(),
+)
+def test_items_are_asked_where_the_labels_are_behind_what_was_seen(sessions, length, data):
+    log = shop_log(*sessions)
+    overlap = data.draw(st.integers(0, length - 1))
+    labels = next_item(log)
+    chosen = np.array(data.draw(st.lists(st.booleans(), min_size=len(log), max_size=len(log))))
+    try:
+        sequences = item_sequences(
+            log, Catalogue.fit(log), rows=chosen, length=length, overlap=overlap
+        )
+    except CourseError as error:
+        assert "No" in str(error)
+        return
+    asked = np.r_[sequences.rows[sequences.mask], sequences.blind_rows]
+    assert sorted(asked) == np.flatnonzero(labels.notna() & chosen).tolist()
+    codes = log["item_id"].cat.codes.to_numpy() + 1
+    session = log["session_id"].to_numpy()
+    for number, place in zip(*np.nonzero(sequences.mask), strict=True):
+        row = sequences.rows[number, place]
+        assert ITEMS[sequences.targets[number, place]] == labels[row]
+        seen = codes[: row + 1][(session[: row + 1] == session[row]) & (codes[: row + 1] > 0)]
+        read = sequences.inputs[number, : place + 1].tolist()
+        assert read == seen[-len(read) :].tolist()
+        assert len(read) >= min(len(seen), overlap + 1)
+    scored = (sequences.rows >= 0).cumsum(axis=1)
+    behind_the_last = (scored == scored[:, -1:]) & (sequences.rows < 0)
+    assert (sequences.inputs[behind_the_last] == PADDING).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=60),
+    batch_size=st.integers(1, 20),
+    shapes=st.integers(1, 5),
+    seed=st.integers(0, 3),
+)
+def test_batches_hold_every_scored_position_once_in_few_shapes(sizes, batch_size, shapes, seed):
+    log = log_of(*("v" * size for size in sizes))
+    sequences = event_sequences(log, Vocabulary.fit(log["event"]), next_event(log), length=12)
+    batches = Batches(sequences, batch_size, shapes=shapes)
+    steps = batches.steps(np.random.default_rng(seed))
+    assert len(steps) == len(batches) and len(batches.shapes) <= shapes
+    rows = []
+    for step in steps:
+        arrays, (inputs, targets, weights) = batches.gathered(step), batches.grid(step)
+        assert inputs.shape == batches.shapes[step[0]]
+        count = int(weights.sum())
+        assert len(arrays["positions"]) == batches.capacity and batches.capacity % 64 == 0
+        assert arrays["weights"].tolist() == [1] * count + [0] * (batches.capacity - count)
+        places = arrays["positions"][:count]
+        assert arrays["targets"][:count].tolist() == targets.ravel()[places].tolist()
+        assert len(batches.rows(step)) == count and (inputs.ravel()[places] > 0).all()
+        rows.extend(batches.rows(step))
+    assert sorted(rows) == list(range(len(log)))
+
+
+def test_shapes_are_cut_where_the_least_padding_is_left():
+    sizes = [2] * 50 + [3] * 50 + [11] * 10 + [12] * 10
+    log = log_of(*("v" * size for size in sizes))
+    sequences = event_sequences(log, Vocabulary.fit(log["event"]), next_event(log), length=12)
+    assert [length for _, length in Batches(sequences, 12, shapes=2).shapes] == [3, 12]
+    assert [length for _, length in Batches(sequences, 12, shapes=4).shapes] == [2, 3, 11, 12]
+    batches = Batches(sequences, 12, shapes=2)
+    counts = [batches.gathered(step)["weights"].sum() for step in batches.steps()]
+    assert max(counts) - min(counts) <= 0.25 * max(counts)
+    assert {shape for shape, _ in batches.steps(np.random.default_rng(1))[:2]} == {0, 1}

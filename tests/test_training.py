@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from course_lib import training
 from course_lib.backend import keras
 from course_lib.errors import CourseError
 from course_lib.models.rnn import event_rnn
 from course_lib.sequences import Sequences, Vocabulary
-from course_lib.training import fit, forecast
+from course_lib.training import fit, forecast, loop
 
 VOCABULARY = Vocabulary(("a", "b", "c"))
 OUTCOMES = ("a", "b", "c", "leave")
@@ -127,7 +126,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far(parts, monkeypatch):
         if epoch == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training._Recorder, "on_epoch_begin", interrupt)
+    monkeypatch.setattr(loop.Watch, "on_epoch_begin", interrupt)
     result = fit(model, train, validation, epochs=9, progress=False)
     assert result.ended == "interrupted" and len(result.history) == 2
     best = result.history["validation"].min()

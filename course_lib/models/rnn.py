@@ -1,10 +1,19 @@
-"""Recurrent networks over a session's events (lesson 05)."""
+"""Recurrent networks over a session's events or items (lessons 05 and 06)."""
 
 from __future__ import annotations
 
 from course_lib.backend import keras
-from course_lib.sequences import Vocabulary
+from course_lib.errors import unknown_name
+from course_lib.models.items import ItemTable, Real, item_network
+from course_lib.sequences import Catalogue, Vocabulary
 from course_lib.training import set_seed
+
+CELLS = {
+    "simple": keras.layers.SimpleRNN,
+    "lstm": keras.layers.LSTM,
+    "gru": keras.layers.GRU,
+}
+"""Elman 1990; Hochreiter and Schmidhuber 1997; Cho and others 2014."""
 
 
 def event_rnn(
@@ -14,8 +23,9 @@ def event_rnn(
     width: int = 64,
     embedding: int = 16,
     seed: int = 1,
+    cell: str = "simple",
 ) -> keras.Model:
-    """Build the SimpleRNN of lesson 05 (Elman, "Finding structure in time", 1990).
+    """Build the SimpleRNN of lesson 05 (Elman, "Finding structure in time", 1990), or another.
 
     At each position the network has read the events up to and including this one, and puts
     out one logit an outcome: ``h = tanh(E[code] W + h_before U + b)``, logits ``h V + c``.
@@ -26,10 +36,16 @@ def event_rnn(
         width: Numbers in the hidden state ``h``.
         embedding: Numbers that stand for one event.
         seed: Of the initial weights.
+        cell: One of `CELLS`; lesson 06 derives ``lstm`` and ``gru``.
 
     Returns:
         Model from int codes ``[batch, length]`` to logits ``[batch, length, outcomes]``.
+
+    Raises:
+        CourseError: If there is no such cell.
     """
+    if cell not in CELLS:
+        raise unknown_name("cell", cell, CELLS)
     set_seed(seed)
     codes = keras.Input((None,), dtype="int32", name="codes")
     # Keras's default would start the table 50 times smaller, and the network nearly blind.
@@ -37,6 +53,48 @@ def event_rnn(
     hidden = keras.layers.Embedding(
         vocabulary.size, embedding, mask_zero=True, embeddings_initializer=table
     )(codes)
-    hidden = keras.layers.SimpleRNN(width, return_sequences=True)(hidden)
+    hidden = CELLS[cell](width, return_sequences=True)(hidden)
     logits = keras.layers.Dense(len(outcomes), name="logits")(hidden)
     return keras.Model(codes, logits, name="event_rnn")
+
+
+def item_rnn(
+    catalogue: Catalogue,
+    *,
+    cell: str = "gru",
+    width: int = 64,
+    layers: int = 1,
+    dropout: float = 0.1,
+    bias: bool = False,
+    seed: int = 1,
+) -> keras.Model:
+    """Build a recurrent network of the next item, with tied tables (Hidasi and others, 2016).
+
+    Args:
+        catalogue: The items.
+        cell: One of `CELLS`.
+        width: Numbers in an item's vector and in the hidden state.
+        layers: Recurrent layers, one above the other.
+        dropout: Share of the numbers set to zero in training, of the items' vectors and of
+            the last hidden state.
+        bias: Give each item a number that is added to its scores.
+        seed: Of the initial weights.
+
+    Returns:
+        Model from int codes ``[batch, length]`` to hidden states ``[batch, length, width]``.
+        Padding is passed over, wherever it stands.
+
+    Raises:
+        CourseError: If there is no such cell.
+    """
+    if cell not in CELLS:
+        raise unknown_name("cell", cell, CELLS)
+    set_seed(seed)
+    codes = keras.Input((None,), dtype="int32", name="codes")
+    real = Real(name="real")(codes)
+    hidden = ItemTable(len(catalogue), width, bias, name="items")(codes)
+    if dropout:
+        hidden = keras.layers.Dropout(dropout, name="dropout_in")(hidden)
+    for _ in range(layers):
+        hidden = CELLS[cell](width, return_sequences=True)(hidden, mask=real)
+    return item_network(codes, hidden, width, dropout, f"item_{cell}")

@@ -1,0 +1,109 @@
+"""What networks share: tables of items and events, and where the codes are real."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from course_lib.backend import keras
+from course_lib.sequences import PADDING
+
+ops = keras.ops
+
+
+@keras.saving.register_keras_serializable(package="course_lib")
+class ItemTable(keras.layers.Layer):
+    """A vector an item, used twice: read for the codes, and compared with hidden states.
+
+    On the way in the vectors are scaled by the square root of their width, so that they start
+    as large as what the network adds to them, and padding reads as zeros: it has no vector
+    that could be trained. On the way out (`scores`) they are taken as they are; such *tied*
+    tables halve the parameters and learn from both uses (Press and Wolf, 2017).
+
+    Args:
+        items: Items of the catalogue; code c + 1 stands for item c.
+        width: Numbers in a vector.
+        bias: Give each item a number that is added to its scores: how popular it is anyway.
+    """
+
+    def __init__(self, items: int, width: int, bias: bool = False, **kwargs: object):
+        super().__init__(**kwargs)
+        self.items, self.width, self.has_bias = items, width, bias
+        self.table = self.add_weight(
+            shape=(items, width),
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+            name="table",
+        )
+        self.bias = None
+        if bias:
+            self.bias = self.add_weight(shape=(items,), initializer="zeros", name="bias")
+
+    def call(self, codes: object) -> object:
+        """Codes [batch, length] to vectors [batch, length, width]."""
+        vectors = ops.take(self._cast(self.table), ops.maximum(codes - 1, 0), axis=0)
+        real = ops.cast(ops.not_equal(codes, PADDING), vectors.dtype)
+        return vectors * real[..., None] * self.width**0.5
+
+    def scores(self, states: object, items: object = None) -> object:
+        """Scores of items [m], by default all, for hidden states [n, width]: [n, m]."""
+        table = self._cast(self.table)
+        table = table if items is None else ops.take(table, items, axis=0)
+        scores = ops.matmul(states, ops.transpose(table))
+        if self.bias is None:
+            return scores
+        bias = self._cast(self.bias)
+        return scores + (bias if items is None else ops.take(bias, items))
+
+    def scores_of(self, states: object, items: object) -> object:
+        """Score of one item [n] each for hidden states [n, width]: [n]."""
+        vectors = ops.take(self._cast(self.table), items, axis=0)
+        scores = ops.sum(states * vectors, axis=-1)
+        return scores if self.bias is None else scores + ops.take(self._cast(self.bias), items)
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the table [items, width] and the biases [items] (0 without) in NumPy."""
+        table = np.asarray(ops.convert_to_numpy(self.table), np.float32)
+        if self.bias is None:
+            return table, np.zeros(self.items, np.float32)
+        return table, np.asarray(ops.convert_to_numpy(self.bias), np.float32)
+
+    def get_config(self) -> dict:
+        """Return what `__init__` takes."""
+        own = {"items": self.items, "width": self.width, "bias": self.has_bias}
+        return {**super().get_config(), **own}
+
+    def _cast(self, weight: object) -> object:
+        # The product makes TensorFlow add up the gradients of an item that was read twice,
+        # before they are cut to norm 1: of a bare variable it keeps them apart.
+        return ops.cast(weight, self.compute_dtype) * 1.0
+
+
+@keras.saving.register_keras_serializable(package="course_lib")
+class EventTable(keras.layers.Embedding):
+    """Keras's embedding, except that the gradients of one event are added up at once.
+
+    With TensorFlow the plain layer keeps the gradient of each position apart, and the norm to
+    which `training.fit` cuts them is then that of the pieces, not of their sum.
+    """
+
+    def call(self, inputs: object) -> object:
+        """Codes [batch, length] to vectors [batch, length, width]."""
+        return ops.take(ops.cast(self.embeddings, self.compute_dtype) * 1.0, inputs, axis=0)
+
+
+@keras.saving.register_keras_serializable(package="course_lib")
+class Real(keras.layers.Layer):
+    """Say where codes [batch, length] are real, no padding: bool [batch, length]."""
+
+    def call(self, codes: object) -> object:
+        """Compare."""
+        return ops.not_equal(codes, PADDING)
+
+
+def item_network(
+    codes: object, states: object, width: int, dropout: float, name: str
+) -> keras.Model:
+    """Close a network of items: from codes to hidden states as wide as the table."""
+    if states.shape[-1] != width:
+        states = keras.layers.Dense(width, name="to_items")(states)
+    states = keras.layers.Dropout(dropout, name="dropout_out")(states) if dropout else states
+    return keras.Model(codes, states, name=name)
