@@ -1,0 +1,220 @@
+"""A training step of ours against plain PyTorch, and what gathering real positions saves.
+
+``lstm_ratio_to_torch`` and ``transformer_ratio_to_torch``: seconds of our step over seconds of
+the same network in PyTorch as it comes (eager): 256 sequences of 50 items, 5,000 items, width 64,
+tied tables, no dropout, softmax over all items at every position, Adam (ours also cuts the
+gradients). PyTorch is no dependency: install the CPU build of ``torch`` beside the course to run this. It returns big
+blocks of memory to the system after each step unless ``MALLOC_MMAP_THRESHOLD_`` and
+``MALLOC_TRIM_THRESHOLD_`` are high, so it is measured twice; ``*_tuned`` is with them set.
+``gathered_ratio``: a middling step over the sequences of Amazon Beauty, cut by length and with
+the real positions gathered before the output layer, over one as many sequences wide on average
+that is padded to 50 and scored everywhere; ``real_share`` of its positions are no padding.
+
+Each figure is the ratio of medians over rounds in which the steps take turns.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import pandas as pd
+
+from course_lib.errors import CourseError
+
+BATCH, LENGTH, ITEMS, WIDTH = 256, 50, 5000, 64
+ROUNDS, STEPS = 7, 3
+TUNED = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
+
+
+def main() -> dict[str, float]:
+    """Measure, and return the figures."""
+    if importlib.util.find_spec("torch") is None:
+        raise CourseError(
+            "This benchmark compares with PyTorch, which is no part of the course: install the "
+            "CPU build of torch into the environment (pip install torch) and run it again."
+        )
+    plain = _measured({})
+    tuned = _measured(TUNED)
+    return plain | {f"{name}_tuned": value for name, value in tuned.items() if "torch" in name}
+
+
+def _measured(environment: dict[str, str]) -> dict[str, float]:
+    """Run the measurements in a process of their own, whose memory is set up for them."""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, __file__],
+        env=os.environ | {"PYTHONPATH": str(root)} | environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise CourseError(f"The measurement broke off: {done.stderr.strip().splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _figures() -> dict[str, float]:
+    from course_lib.models.rnn import item_rnn
+    from course_lib.models.transformer import item_transformer
+    from course_lib.sequences import Catalogue
+
+    catalogue = Catalogue(pd.RangeIndex(ITEMS), np.ones(ITEMS, np.int64))
+    figures = {}
+    for name, model in {
+        "lstm": item_rnn(catalogue, cell="lstm", width=WIDTH, dropout=0),
+        "transformer": item_transformer(catalogue, width=WIDTH, dropout=0, length=LENGTH),
+    }.items():
+        ours, theirs = _turns(_our_step(model, *_all_positions()), _torch_step(name))
+        figures[f"{name}_ratio_to_torch"] = ours / theirs
+        figures[f"{name}_sequences_per_second"] = BATCH / ours
+        figures[f"{name}_torch_sequences_per_second"] = BATCH / theirs
+    gathered, padded, real = _beauty()
+    model = item_transformer(catalogue, width=WIDTH, dropout=0, length=LENGTH)
+    other = item_transformer(catalogue, width=WIDTH, dropout=0, length=LENGTH)
+    ours, theirs = _turns(_our_step(model, *gathered), _our_step(other, *padded))
+    figures["gathered_ratio"] = ours / theirs
+    figures["real_share"] = real
+    return figures
+
+
+def _turns(first, second) -> tuple[float, float]:
+    """Median seconds of two steps that take turns."""
+    seconds: tuple[list, list] = ([], [])
+    for round_ in range(-1, ROUNDS):
+        for step, taken in zip((first, second), seconds, strict=True):
+            begin = perf_counter()
+            for _ in range(STEPS):
+                step()
+            if round_ >= 0:
+                taken.append((perf_counter() - begin) / STEPS)
+    return median(seconds[0]), median(seconds[1])
+
+
+def _our_step(model, arrays: dict[str, np.ndarray], weights: np.ndarray):
+    """Return one call of the course's step, compiled with XLA as `fit_items` compiles it."""
+    from course_lib.training.items import compile_items, loss_network
+
+    network = loss_network(model)
+    compile_items(network, 1e-3, None, jit_compile=True)
+
+    def step() -> None:
+        network.train_on_batch(arrays, arrays["targets"], weights)
+
+    step()
+    return step
+
+
+def _all_positions() -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """A batch without padding in which every position is scored."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(1, ITEMS + 1, (BATCH, LENGTH)).astype(np.int32)
+    targets = rng.integers(0, ITEMS, BATCH * LENGTH).astype(np.int32)
+    positions = np.arange(BATCH * LENGTH, dtype=np.int32)
+    arrays = {"codes": codes, "positions": positions, "targets": targets}
+    return arrays, np.ones(len(positions), np.float32)
+
+
+def _beauty() -> tuple[tuple, tuple, float]:
+    """Two steps of Beauty's training sequences, gathered and padded, and the real share.
+
+    Items are folded to as many as elsewhere in this benchmark.
+    """
+    from course_lib.cleaning import clean
+    from course_lib.datasets import load
+    from course_lib.sequences import Batches, Catalogue, item_sequences
+    from course_lib.sessions import assign_sessions, session_bounds
+
+    log = assign_sessions(clean(load("beauty", "full", 1)).log)
+    left = session_bounds(log)[1] - 1 - np.arange(len(log))
+    sequences = item_sequences(log, Catalogue.fit(log), rows=left >= 3, length=LENGTH)
+    batches = Batches(sequences, BATCH)
+    steps = batches.steps()
+    area = [np.prod(batches.shapes[shape]) for shape, _ in steps]
+    step = steps[int(np.argsort(area)[len(area) // 2])]
+    arrays = batches.gathered(step)
+    weights = arrays.pop("weights")
+    arrays["codes"] = np.where(arrays["codes"] > 0, 1 + arrays["codes"] % ITEMS, 0)
+    arrays["targets"] %= ITEMS
+    some = np.random.default_rng(0).permutation(len(sequences))[:BATCH]
+    codes = np.pad(sequences.inputs[some], ((0, 0), (0, LENGTH - sequences.length)))
+    real = codes > 0
+    everywhere = {
+        "codes": np.where(real, 1 + codes % ITEMS, 0).astype(np.int32),
+        "positions": np.arange(codes.size, dtype=np.int32),
+        "targets": (codes % ITEMS).astype(np.int32).ravel(),
+    }
+    padded = everywhere, real.ravel().astype(np.float32)
+    return (arrays, weights), padded, float(real.mean())
+
+
+def _torch_step(name: str):
+    """Return one step of the same network in PyTorch, eager."""
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.manual_seed(0)
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.norm_inner = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+            self.attention = nn.MultiheadAttention(WIDTH, 1, batch_first=True)
+            self.wide, self.narrow = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, x, ahead):
+            seen = self.norm(x)
+            attended, _ = self.attention(seen, seen, seen, attn_mask=ahead, need_weights=False)
+            x = x + attended
+            return x + self.narrow(torch.relu(self.wide(self.norm_inner(x))))
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.items = nn.Embedding(ITEMS + 1, WIDTH, padding_idx=0)
+            nn.init.normal_(self.items.weight, std=0.02)
+            if name == "lstm":
+                self.reader = nn.LSTM(WIDTH, WIDTH, batch_first=True)
+            else:
+                self.places = nn.Embedding(LENGTH, WIDTH)
+                self.blocks = nn.ModuleList([Block(), Block()])
+                self.last_norm = nn.LayerNorm(WIDTH)
+
+        def forward(self, codes):
+            x = self.items(codes) * WIDTH**0.5
+            if name == "lstm":
+                x, _ = self.reader(x)
+            else:
+                x = x + self.places.weight
+                ahead = torch.ones(LENGTH, LENGTH, dtype=torch.bool).triu(1)
+                for block in self.blocks:
+                    x = block(x, ahead)
+                x = self.last_norm(x)
+            return x.reshape(-1, WIDTH) @ self.items.weight[1:].T
+
+    network = Network()
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    arrays, _ = _all_positions()
+    codes = torch.from_numpy(arrays["codes"].astype(np.int64))
+    targets = torch.from_numpy(arrays["targets"].astype(np.int64))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(codes), targets)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    step()
+    return step
+
+
+if __name__ == "__main__":
+    print(json.dumps(_figures()))
