@@ -3,9 +3,10 @@
 ``lstm_ratio_to_torch`` and ``transformer_ratio_to_torch``: seconds of our step over seconds of
 the same network in PyTorch as it comes (eager): 256 sequences of 50 items, 5,000 items, width 64,
 tied tables, no dropout, softmax over all items at every position, Adam (ours also cuts the
-gradients). PyTorch is no dependency: install the CPU build of ``torch`` beside the course to run this. It returns big
-blocks of memory to the system after each step unless ``MALLOC_MMAP_THRESHOLD_`` and
-``MALLOC_TRIM_THRESHOLD_`` are high, so it is measured twice; ``*_tuned`` is with them set.
+gradients). PyTorch is no dependency: install the CPU build of ``torch`` beside the course to
+run this. It hands big blocks of memory back to the system after each step unless
+``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_TRIM_THRESHOLD_`` are high, so all is measured twice:
+``*_tuned`` with them set.
 ``gathered_ratio``: a middling step over the sequences of Amazon Beauty, cut by length and with
 the real positions gathered before the output layer, over one as many sequences wide on average
 that is padded to 50 and scored everywhere; ``real_share`` of its positions are no padding.
