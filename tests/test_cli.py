@@ -173,6 +173,8 @@ def test_ctrl_c_keeps_finished_runs_and_leaves_nothing_half_done(course):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # where the tests themselves run in the background, Ctrl-C would be ignored from birth
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 90
     while not (course / "notebooks/began").exists():
