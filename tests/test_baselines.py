@@ -7,23 +7,19 @@ from collections import Counter, defaultdict
 import numpy as np
 import pandas as pd
 import pytest
+from letter_logs import EVENTS, NAMES, letter_log
 
 from course_lib.baselines import EventFrequencies, Majority, MarkovChain, standard_baselines
 from course_lib.errors import CourseError
 
-EVENTS = ["view", "cart", "purchase"]
-
 
 def make_log(*sessions: str) -> tuple[pd.DataFrame, pd.Series]:
-    """A log and its next-event labels from strings: ``"vvc"`` is view, view, cart, (leave)."""
-    names = {"v": "view", "c": "cart", "p": "purchase"}
-    rows = [(number, names[letter]) for number, text in enumerate(sessions) for letter in text]
-    log = pd.DataFrame(rows, columns=["session_id", "event"])
-    log["event"] = pd.Categorical(log["event"], EVENTS)
+    """A log and its next-event labels, spelt out: ``"vvc"`` is view, view, cart, (leave)."""
     following = [
-        after for text in sessions for after in [*(names[letter] for letter in text[1:]), "leave"]
+        after for text in sessions for after in [*(NAMES[letter] for letter in text[1:]), "leave"]
     ]
-    return log, pd.Series(pd.Categorical(following, [*EVENTS, "leave"]), name="next_event")
+    labels = pd.Series(pd.Categorical(following, [*EVENTS, "leave"]), name="next_event")
+    return letter_log(*sessions), labels
 
 
 def random_log(seed: int, sessions: int = 60, events: str = "vcp"):

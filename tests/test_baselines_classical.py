@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from letter_logs import letter_log
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
@@ -31,14 +32,9 @@ from course_lib.errors import CourseError
 from course_lib.features import feature_pipeline, fitted_rows, session_features
 from course_lib.sessions import next_event, next_item, position_in_session, purchase_later
 
-EVENTS = ["view", "cart", "purchase"]
-NAMES = dict(zip("vcp", EVENTS, strict=True))
-
 
 def make_log(*sessions: str) -> tuple[pd.DataFrame, pd.Series]:
-    rows = [(number, NAMES[letter]) for number, text in enumerate(sessions) for letter in text]
-    log = pd.DataFrame(rows, columns=["session_id", "event"])
-    log["event"] = pd.Categorical(log["event"], EVENTS)
+    log = letter_log(*sessions)
     return log, purchase_later(log)
 
 

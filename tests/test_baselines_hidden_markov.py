@@ -9,20 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from hmmlearn.hmm import CategoricalHMM
+from letter_logs import letter_log
 
 from course_lib.baselines import EventFrequencies
 from course_lib.baselines.hidden_markov import HiddenMarkov, _sequences
 from course_lib.errors import CourseError
 from course_lib.sessions import next_event
 
-EVENTS = ["view", "cart", "purchase"]
-NAMES = dict(zip("vcp", EVENTS, strict=True))
-
 
 def make_log(*sessions: str) -> tuple[pd.DataFrame, pd.Series]:
-    rows = [(number, NAMES[letter]) for number, text in enumerate(sessions) for letter in text]
-    log = pd.DataFrame(rows, columns=["session_id", "event"])
-    log["event"] = pd.Categorical(log["event"], EVENTS)
+    log = letter_log(*sessions)
     return log, next_event(log)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from course_lib.backend import keras
-from course_lib.models.items import EventTable, ItemTable, Real, item_network
+from course_lib.models.items import Real, event_network, item_network, read_events, read_items
 from course_lib.sequences import Catalogue, Vocabulary
-from course_lib.training import set_seed
 
 ops = keras.ops
 
@@ -101,13 +100,9 @@ def event_cnn(
     Returns:
         Model from int codes ``[batch, length]`` to logits ``[batch, length, outcomes]``.
     """
-    set_seed(seed)
-    codes = keras.Input((None,), dtype="int32", name="codes")
-    table = keras.initializers.RandomNormal(stddev=1.0)
-    x = EventTable(vocabulary.size, width, embeddings_initializer=table, name="events")(codes)
+    codes, x = read_events(vocabulary, width, seed)
     x = _convolve(codes, x, width, kernel, dilations, dropout)
-    logits = keras.layers.Dense(len(outcomes), name="logits")(x)
-    return keras.Model(codes, logits, name="event_cnn")
+    return event_network(codes, x, outcomes, "event_cnn")
 
 
 def item_cnn(
@@ -134,9 +129,7 @@ def item_cnn(
     Returns:
         Model from int codes ``[batch, length]`` to hidden states ``[batch, length, width]``.
     """
-    set_seed(seed)
-    codes = keras.Input((None,), dtype="int32", name="codes")
-    x = ItemTable(len(catalogue), width, bias, name="items")(codes)
+    codes, x = read_items(catalogue, width, bias, seed)
     if dropout:
         x = keras.layers.Dropout(dropout, name="dropout_in")(x)
     x = _convolve(codes, x, width, kernel, dilations, dropout)

@@ -1,11 +1,12 @@
-"""What networks share: tables of items and events, and where the codes are real."""
+"""What networks share: how they begin (tables of events and items) and how they end."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from course_lib.backend import keras
-from course_lib.sequences import PADDING
+from course_lib.sequences import PADDING, Catalogue, Vocabulary
+from course_lib.training import set_seed
 
 ops = keras.ops
 
@@ -97,6 +98,28 @@ class Real(keras.layers.Layer):
     def call(self, codes: object) -> object:
         """Compare."""
         return ops.not_equal(codes, PADDING)
+
+
+def read_events(vocabulary: Vocabulary, width: int, seed: int) -> tuple[object, object]:
+    """Begin a network of events: codes [batch, length], vectors [batch, length, width]."""
+    set_seed(seed)
+    codes = keras.Input((None,), dtype="int32", name="codes")
+    # Keras's default would start the table 50 times smaller, and the network nearly blind.
+    table = keras.initializers.RandomNormal(stddev=1.0)
+    events = EventTable(vocabulary.size, width, embeddings_initializer=table, name="events")
+    return codes, events(codes)
+
+
+def event_network(codes: object, states: object, outcomes: tuple, name: str) -> keras.Model:
+    """Close a network of events: one logit an outcome at every position."""
+    return keras.Model(codes, keras.layers.Dense(len(outcomes), name="logits")(states), name=name)
+
+
+def read_items(catalogue: Catalogue, width: int, bias: bool, seed: int) -> tuple[object, object]:
+    """Begin a network of items: codes [batch, length], vectors [batch, length, width]."""
+    set_seed(seed)
+    codes = keras.Input((None,), dtype="int32", name="codes")
+    return codes, ItemTable(len(catalogue), width, bias, name="items")(codes)
 
 
 def item_network(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from course_lib.backend import keras
 from course_lib.errors import unknown_name
-from course_lib.models.items import ItemTable, Real, item_network
+from course_lib.models.items import Real, event_network, item_network, read_events, read_items
 from course_lib.sequences import Catalogue, Vocabulary
-from course_lib.training import set_seed
 
 CELLS = {
     "simple": keras.layers.SimpleRNN,
@@ -44,18 +43,10 @@ def event_rnn(
     Raises:
         CourseError: If there is no such cell.
     """
-    if cell not in CELLS:
-        raise unknown_name("cell", cell, CELLS)
-    set_seed(seed)
-    codes = keras.Input((None,), dtype="int32", name="codes")
-    # Keras's default would start the table 50 times smaller, and the network nearly blind.
-    table = keras.initializers.RandomNormal(stddev=1.0)
-    hidden = keras.layers.Embedding(
-        vocabulary.size, embedding, mask_zero=True, embeddings_initializer=table
-    )(codes)
-    hidden = CELLS[cell](width, return_sequences=True)(hidden)
-    logits = keras.layers.Dense(len(outcomes), name="logits")(hidden)
-    return keras.Model(codes, logits, name="event_rnn")
+    layer = _layer(cell)
+    codes, vectors = read_events(vocabulary, embedding, seed)
+    hidden = layer(width, return_sequences=True)(vectors, mask=Real(name="real")(codes))
+    return event_network(codes, hidden, outcomes, f"event_{cell}")
 
 
 def item_rnn(
@@ -87,14 +78,17 @@ def item_rnn(
     Raises:
         CourseError: If there is no such cell.
     """
-    if cell not in CELLS:
-        raise unknown_name("cell", cell, CELLS)
-    set_seed(seed)
-    codes = keras.Input((None,), dtype="int32", name="codes")
+    layer = _layer(cell)
+    codes, hidden = read_items(catalogue, width, bias, seed)
     real = Real(name="real")(codes)
-    hidden = ItemTable(len(catalogue), width, bias, name="items")(codes)
     if dropout:
         hidden = keras.layers.Dropout(dropout, name="dropout_in")(hidden)
     for _ in range(layers):
-        hidden = CELLS[cell](width, return_sequences=True)(hidden, mask=real)
+        hidden = layer(width, return_sequences=True)(hidden, mask=real)
     return item_network(codes, hidden, width, dropout, f"item_{cell}")
+
+
+def _layer(cell: str) -> type[keras.layers.Layer]:
+    if cell not in CELLS:
+        raise unknown_name("cell", cell, CELLS)
+    return CELLS[cell]

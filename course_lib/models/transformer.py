@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from course_lib.backend import keras
 from course_lib.errors import CourseError
-from course_lib.models.items import EventTable, ItemTable, Real, item_network
+from course_lib.models.items import Real, event_network, item_network, read_events, read_items
 from course_lib.sequences import PADDING, Catalogue, Vocabulary
-from course_lib.training import set_seed
 
 ops = keras.ops
 
@@ -152,14 +151,10 @@ def event_transformer(
     Returns:
         Model from int codes ``[batch, length]`` to logits ``[batch, length, outcomes]``.
     """
-    set_seed(seed)
-    codes = keras.Input((None,), dtype="int32", name="codes")
-    table = keras.initializers.RandomNormal(stddev=1.0)
-    x = EventTable(vocabulary.size, width, embeddings_initializer=table, name="events")(codes)
+    codes, x = read_events(vocabulary, width, seed)
     x = x + Positions(length, width, stddev=0.1, name="positions")(codes)
     x = _attend(codes, x, width, blocks, heads, inner, dropout)
-    logits = keras.layers.Dense(len(outcomes), name="logits")(x)
-    return keras.Model(codes, logits, name="event_transformer")
+    return event_network(codes, x, outcomes, "event_transformer")
 
 
 def item_transformer(
@@ -190,9 +185,7 @@ def item_transformer(
     Returns:
         Model from int codes ``[batch, length]`` to hidden states ``[batch, length, width]``.
     """
-    set_seed(seed)
-    codes = keras.Input((None,), dtype="int32", name="codes")
-    x = ItemTable(len(catalogue), width, bias, name="items")(codes)
+    codes, x = read_items(catalogue, width, bias, seed)
     # As large as the items' vectors, which are scaled by the root of their width.
     spread = 0.02 * width**0.5
     x = x + Positions(length, width, stddev=spread, name="positions")(codes)
