@@ -58,13 +58,15 @@ def parts() -> tuple[Sequences, Sequences]:
     return some_sequences(90, seed=1), some_sequences(37, seed=2)
 
 
-def test_the_reported_loss_is_the_mean_over_scored_positions(parts):
+@pytest.mark.parametrize("by_length", [False, True])
+def test_the_reported_loss_is_the_mean_over_scored_positions(parts, by_length):
     train, validation = parts
     hidden = validation.mask & (np.arange(validation.length) % 3 != 1)
     scored = Sequences(**{**vars(validation), "mask": hidden})
     model = small_network()
     # Batches of 8 leave a last one that is not full: it must not weigh more, or less.
-    result = fit(model, train, scored, epochs=1, batch_size=8, progress=False)
+    options = {"epochs": 1, "batch_size": 8, "by_length": by_length, "progress": False}
+    result = fit(model, train, scored, **options)
     by_hand = log_loss_by_hand(model, scored)
     assert result.history["validation"].loc[1] == pytest.approx(by_hand, abs=1e-5)
     assert abs(by_hand - log_loss_by_hand(model, validation)) > 1e-4

@@ -18,8 +18,27 @@ from course_lib.sequences import PADDING, Batches, Sequences
 from course_lib.training.checkpoints import Checkpoint
 from course_lib.training.loop import Feed, Training, Watch, adam, set_seed, xla_pays
 
+ops = keras.ops
+
 # XLA takes some seconds to compile a recurrent step and saves milliseconds at each one.
 XLA_PAYS_FROM_STEPS = 500
+
+
+class LogLoss(keras.metrics.SparseCategoricalCrossentropy):
+    """The mean over all scored positions, however the steps cut them.
+
+    Keras's own takes the mean of each sequence first, padding included, so where steps have
+    different lengths a position of a short sequence would weigh more than one of a long one.
+    """
+
+    def update_state(
+        self, y_true: object, y_pred: object, sample_weight: object | None = None
+    ) -> None:
+        """Add a step: targets and weights [batch, length], logits [batch, length, outcomes]."""
+        if sample_weight is not None:
+            sample_weight = ops.reshape(sample_weight, (-1,))
+        logits = ops.reshape(y_pred, (-1, ops.shape(y_pred)[-1]))
+        super().update_state(ops.reshape(y_true, (-1,)), logits, sample_weight)
 
 
 def _fill(sequences: Sequences, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -105,9 +124,7 @@ def fit(
         loss=keras.losses.SparseCategoricalCrossentropy(
             from_logits=True, reduction="mean_with_sample_weight"
         ),
-        weighted_metrics=[
-            keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="log_loss")
-        ],
+        weighted_metrics=[LogLoss(from_logits=True, name="log_loss")],
         jit_compile=jit_compile,
     )
     watch = Watch(
