@@ -16,6 +16,7 @@ import linecache
 import os
 import pkgutil
 import re
+import signal
 import sys
 import threading
 import time
@@ -492,6 +493,10 @@ def _time_limit(seconds: float) -> Iterator[None]:
         return
     lock = threading.Lock()
     state = {"over": False, "fired": False}
+    # What a shell starts in the background ignores SIGINT, and nothing would be interrupted.
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def fire() -> None:
         with lock:
@@ -516,6 +521,9 @@ def _time_limit(seconds: float) -> Iterator[None]:
         if state["fired"]:
             raise _TooSlow from None
         raise
+    finally:
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def check(exercise_id: object, answers: Mapping[str, Any] | None = None) -> Report | None:
