@@ -11,6 +11,7 @@ The backend is TensorFlow unless ``KERAS_BACKEND`` names another one.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import sys
@@ -58,5 +59,8 @@ try:
 finally:
     if _without_jax:
         del sys.modules["jax"]
+
+# Its advice about retraced functions would stand in the notebooks of whoever has two networks.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 __all__ = ["has_gpu", "keras", "quiet_stderr"]

@@ -35,6 +35,8 @@ class GatedConvolution(keras.layers.Layer):
         dropout: Share of ``z`` set to zero in training.
     """
 
+    gains_from_xla = False  # on a CPU its dilated convolutions are half as fast as TensorFlow's
+
     def __init__(
         self,
         width: int,

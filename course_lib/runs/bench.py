@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def run_benchmark(root: Path, name: str) -> dict[str, Any]:
         f"course_benchmark_{stem}", root / FOLDER / f"{stem}.py"
     )
     module = importlib.util.module_from_spec(specification)
+    sys.path.insert(0, str(root / FOLDER))  # benchmarks share modules whose names begin with _
     specification.loader.exec_module(module)
     figures = module.main()
     flat = isinstance(figures, Mapping) and not any(

@@ -107,7 +107,7 @@ def fit(
     else:
         steps = epochs * -(-len(train) // batch_size)
     if jit_compile is None:
-        jit_compile = xla_pays(steps, XLA_PAYS_FROM_STEPS)
+        jit_compile = xla_pays(model, steps, XLA_PAYS_FROM_STEPS)
     kept = None
     if checkpoint is not None:
         settings = {

@@ -260,7 +260,7 @@ def fit_items(
     batches = Batches(train, batch_size, shapes=shapes)
     steps = epochs * len(batches)
     if jit_compile is None:
-        jit_compile = xla_pays(steps, XLA_PAYS_FROM_STEPS)
+        jit_compile = xla_pays(model, steps, XLA_PAYS_FROM_STEPS)
     rng = np.random.default_rng(seed)
     labelled = np.flatnonzero(validation.mask)
     some = rng.permutation(labelled)[:validation_rows]

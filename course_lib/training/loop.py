@@ -244,15 +244,17 @@ class Watch(keras.callbacks.Callback):
         return result
 
 
-def xla_pays(steps: int, threshold: int) -> bool:
+def xla_pays(model: keras.Model, steps: int, threshold: int) -> bool:
     """Say whether to compile a step with XLA, for a run of so many of them.
 
     JAX has nothing but XLA (uncompiled it runs operation by operation), a GPU always gains;
-    TensorFlow on a CPU wins the compilation back from `threshold` steps on.
+    TensorFlow on a CPU wins the compilation back from `threshold` steps on, unless a layer
+    says that it is slower with it.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow" and not keras.distribution.list_devices("gpu"):
-        return steps >= threshold
+        gains = all(getattr(layer, "gains_from_xla", True) for layer in model.layers)
+        return gains and steps >= threshold
     return backend in ("tensorflow", "jax")
 
 
