@@ -84,6 +84,7 @@ NETWORKS = {
 @pytest.fixture(scope="module", params=NETWORKS)
 def any_network(request) -> keras.Model:
     model = NETWORKS[request.param](seed=1)
+    model.builder = request.param
     rng = np.random.default_rng(0)
     model.set_weights([rng.normal(0, 0.5, w.shape).astype(w.dtype) for w in model.weights])
     return model
@@ -116,6 +117,23 @@ def test_padding_on_either_side_changes_no_real_position(any_network):
     left = outputs(any_network, np.pad(codes, ((0, 0), (4, 0))))[:, 4:]
     np.testing.assert_allclose(right, alone, atol=1e-5)
     np.testing.assert_allclose(left, alone, atol=1e-5)
+
+
+def test_half_precision_keeps_weights_and_logits_whole_and_moves_outputs_little(any_network):
+    """What `set_precision` chooses in the full profile on a GPU, here on whatever there is."""
+    codes = np.random.default_rng(3).integers(1, 5, (4, LENGTH))
+    name = any_network.builder
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        half = NETWORKS[name](seed=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    half.set_weights(any_network.get_weights())
+    assert {str(weight.dtype) for weight in half.weights} == {"float32"}
+    assert half(codes).dtype == ("float32" if name.startswith("event") else "bfloat16")
+    whole = outputs(any_network, codes)
+    moved = np.abs(outputs(half, codes).astype(np.float32) - whole).mean()
+    assert 0 < moved < 0.05 * np.abs(whole).mean()
 
 
 def test_attention_looks_at_real_earlier_positions_alone():

@@ -111,8 +111,9 @@ def read_events(vocabulary: Vocabulary, width: int, seed: int) -> tuple[object, 
 
 
 def event_network(codes: object, states: object, outcomes: tuple, name: str) -> keras.Model:
-    """Close a network of events: one logit an outcome at every position."""
-    return keras.Model(codes, keras.layers.Dense(len(outcomes), name="logits")(states), name=name)
+    """Close a network of events: one logit an outcome at every position, in 32 bits."""
+    logits = keras.layers.Dense(len(outcomes), name="logits", dtype="float32")(states)
+    return keras.Model(codes, logits, name=name)
 
 
 def read_items(catalogue: Catalogue, width: int, bias: bool, seed: int) -> tuple[object, object]:

@@ -14,7 +14,7 @@ from course_lib.training.items import (
     rank_items,
     recommend_items,
 )
-from course_lib.training.loop import Training, device, set_seed
+from course_lib.training.loop import Training, device, set_precision, set_seed
 
 __all__ = [
     "LOSSES",
@@ -27,5 +27,6 @@ __all__ = [
     "item_scores",
     "rank_items",
     "recommend_items",
+    "set_precision",
     "set_seed",
 ]

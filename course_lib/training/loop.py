@@ -21,6 +21,18 @@ def set_seed(seed: int) -> None:
     keras.utils.set_random_seed(int(seed))
 
 
+def set_precision(profile: str) -> str:
+    """Let networks built from now on compute in bfloat16 where that pays, and say in what.
+
+    That is in the full profile on a GPU: products take half the memory and a fraction of the
+    time, weights and losses stay in 32 bits. Everywhere else it is ``"float32"``.
+    """
+    gpus = keras.distribution.list_devices("gpu")
+    policy = "mixed_bfloat16" if profile == "full" and gpus else "float32"
+    keras.config.set_dtype_policy(policy)
+    return policy
+
+
 def device() -> str:
     """Name what trains the networks: ``"2 CPU cores"`` or the number of GPUs."""
     gpus = len(keras.distribution.list_devices("gpu"))

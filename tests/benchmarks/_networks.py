@@ -1,0 +1,122 @@
+"""The networks of lessons 05 to 08 with the settings that the benchmarks train them with.
+
+One recipe for all logs, found on the validation part of ShopWorld (quick, seed 1): gates and
+attention like a high learning rate that falls to 0, SimpleRNN does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from course_lib.backend import keras
+from course_lib.models.cnn import event_cnn, item_cnn
+from course_lib.models.rnn import event_rnn, item_rnn
+from course_lib.models.transformer import event_transformer, item_transformer
+from course_lib.sequences import (
+    Catalogue,
+    ItemSequences,
+    Sequences,
+    Vocabulary,
+    event_sequences,
+    item_sequences,
+)
+from course_lib.splits import Split
+from course_lib.training import Training, fit, fit_items
+
+PARTS = ("train", "validation", "test")
+UNCUT = 512
+"""Events in a sequence that cuts hardly any session short."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is built and trained.
+
+    Attributes:
+        build: Takes a vocabulary and outcomes, or a catalogue, and a seed.
+        training: Settings of `fit` or `fit_items`.
+        length: Events, or items, in a training sequence.
+    """
+
+    build: Callable[..., keras.Model]
+    training: dict[str, object] = field(default_factory=dict)
+    length: int = 128
+
+
+EVENTS = {
+    "SimpleRNN": Recipe(event_rnn, {"epochs": 8}, length=48),
+    "LSTM": Recipe(partial(event_rnn, cell="lstm"), {"epochs": 10, "learning_rate": 1e-2}),
+    "GRU": Recipe(partial(event_rnn, cell="gru"), {"epochs": 10, "learning_rate": 1e-2}),
+    "convolutions": Recipe(event_cnn, {"epochs": 8, "learning_rate": 3e-3}),
+    "Transformer": Recipe(event_transformer, {"epochs": 10, "learning_rate": 2e-3}),
+}
+ITEMS = {
+    "GRU": Recipe(partial(item_rnn, cell="gru", dropout=0.3), {"learning_rate": 3e-3}, 50),
+    "LSTM": Recipe(partial(item_rnn, cell="lstm", dropout=0.3), {"learning_rate": 3e-3}, 50),
+    "convolutions": Recipe(partial(item_cnn, dropout=0.3), {"learning_rate": 2e-3}, 50),
+    "Transformer": Recipe(partial(item_transformer, dropout=0.3), {"learning_rate": 1e-3}, 50),
+}
+
+
+def event_parts(
+    log: pd.DataFrame,
+    split: Split,
+    labels: pd.Series,
+    length: int,
+    rows: np.ndarray | None = None,
+) -> tuple[Vocabulary, dict[str, Sequences]]:
+    """Sequences of the three parts, at most among the given rows; uncut in the test part."""
+    rows = np.ones(len(log), bool) if rows is None else rows
+    events = log[log.attrs.get("event_column", "event")]
+    vocabulary = Vocabulary.fit(events, rows=split.rows(log, "train"))
+    parts = {
+        part: event_sequences(
+            log,
+            vocabulary,
+            labels,
+            rows=split.rows(log, part) & rows,
+            length=UNCUT if part == "test" else length,
+        )
+        for part in PARTS
+    }
+    return vocabulary, parts
+
+
+def fit_events(
+    name: str, vocabulary: Vocabulary, parts: dict[str, Sequences], seed: int, **changes: object
+) -> tuple[keras.Model, Training]:
+    """Train the event network of that name; `changes` go to `fit`."""
+    recipe = EVENTS[name]
+    model = recipe.build(vocabulary, parts["train"].outcomes, seed=seed)
+    settings = {"by_length": name != "SimpleRNN", "seed": seed, "progress": False}
+    settings |= recipe.training | changes
+    return model, fit(model, parts["train"], parts["validation"], **settings)
+
+
+def item_parts(
+    log: pd.DataFrame, catalogue: Catalogue, rows: dict[str, np.ndarray], length: int
+) -> dict[str, ItemSequences]:
+    """Sequences of the three parts."""
+    return {
+        part: item_sequences(log, catalogue, rows=mask, length=length)
+        for part, mask in rows.items()
+    }
+
+
+def fit_network_of_items(
+    name: str,
+    catalogue: Catalogue,
+    parts: dict[str, ItemSequences],
+    seed: int,
+    **changes: object,
+) -> tuple[keras.Model, Training]:
+    """Train the item network of that name; `changes` go to `fit_items`."""
+    recipe = ITEMS[name]
+    model = recipe.build(catalogue, seed=seed)
+    settings = {"seed": seed, "progress": False, "score": "mrr@20"} | recipe.training | changes
+    return model, fit_items(model, parts["train"], parts["validation"], **settings)
