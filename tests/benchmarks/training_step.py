@@ -72,20 +72,20 @@ def _figures() -> dict[str, float]:
         "lstm": item_rnn(catalogue, cell="lstm", width=WIDTH, dropout=0),
         "transformer": item_transformer(catalogue, width=WIDTH, dropout=0, length=LENGTH),
     }.items():
-        ours, theirs = _turns(_our_step(model, *_all_positions()), _torch_step(name))
+        ours, theirs = in_turns(our_step(model, *all_positions()), torch_step(name))
         figures[f"{name}_ratio_to_torch"] = ours / theirs
         figures[f"{name}_sequences_per_second"] = BATCH / ours
         figures[f"{name}_torch_sequences_per_second"] = BATCH / theirs
     gathered, padded, real = _beauty()
     model = item_transformer(catalogue, width=WIDTH, dropout=0, length=LENGTH)
     other = item_transformer(catalogue, width=WIDTH, dropout=0, length=LENGTH)
-    ours, theirs = _turns(_our_step(model, *gathered), _our_step(other, *padded))
+    ours, theirs = in_turns(our_step(model, *gathered), our_step(other, *padded))
     figures["gathered_ratio"] = ours / theirs
     figures["real_share"] = real
     return figures
 
 
-def _turns(first, second) -> tuple[float, float]:
+def in_turns(first, second) -> tuple[float, float]:
     """Median seconds of two steps that take turns."""
     seconds: tuple[list, list] = ([], [])
     for round_ in range(-1, ROUNDS):
@@ -98,7 +98,7 @@ def _turns(first, second) -> tuple[float, float]:
     return median(seconds[0]), median(seconds[1])
 
 
-def _our_step(model, arrays: dict[str, np.ndarray], weights: np.ndarray):
+def our_step(model, arrays: dict[str, np.ndarray], weights: np.ndarray):
     """Return one call of the course's step, compiled with XLA as `fit_items` compiles it."""
     from course_lib.training.items import compile_items, loss_network
 
@@ -112,7 +112,7 @@ def _our_step(model, arrays: dict[str, np.ndarray], weights: np.ndarray):
     return step
 
 
-def _all_positions() -> tuple[dict[str, np.ndarray], np.ndarray]:
+def all_positions() -> tuple[dict[str, np.ndarray], np.ndarray]:
     """A batch without padding in which every position is scored."""
     rng = np.random.default_rng(0)
     codes = rng.integers(1, ITEMS + 1, (BATCH, LENGTH)).astype(np.int32)
@@ -155,8 +155,11 @@ def _beauty() -> tuple[tuple, tuple, float]:
     return (arrays, weights), padded, float(real.mean())
 
 
-def _torch_step(name: str):
-    """Return one step of the same network in PyTorch, eager."""
+def torch_step(name: str, device: str = "cpu", compiled: bool = False, half: bool = False):
+    """Return one step of the same network in PyTorch, eager or compiled, on some device.
+
+    `half` computes in bfloat16 (autocast), as Keras's policy ``mixed_bfloat16`` does.
+    """
     import torch
     from torch import nn
 
@@ -194,21 +197,23 @@ def _torch_step(name: str):
                 x, _ = self.reader(x)
             else:
                 x = x + self.places.weight
-                ahead = torch.ones(LENGTH, LENGTH, dtype=torch.bool).triu(1)
+                ahead = torch.ones(LENGTH, LENGTH, dtype=torch.bool, device=x.device).triu(1)
                 for block in self.blocks:
                     x = block(x, ahead)
                 x = self.last_norm(x)
             return x.reshape(-1, WIDTH) @ self.items.weight[1:].T
 
-    network = Network()
+    network = Network().to(device)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
-    arrays, _ = _all_positions()
-    codes = torch.from_numpy(arrays["codes"].astype(np.int64))
-    targets = torch.from_numpy(arrays["targets"].astype(np.int64))
+    arrays, _ = all_positions()
+    codes = torch.from_numpy(arrays["codes"].astype(np.int64)).to(device)
+    targets = torch.from_numpy(arrays["targets"].astype(np.int64)).to(device)
+    forward = torch.compile(network) if compiled else network
 
     def step() -> None:
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(network(codes), targets)
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            loss = nn.functional.cross_entropy(forward(codes), targets)
         loss.backward()
         optimizer.step()
         loss.item()
