@@ -21,17 +21,25 @@ def course_data() -> Path:
 # left over at the end with only one worker busy.
 LONGEST_FIRST = (
     "tests/test_environment.py",
-    "tests/test_lessons_05.py",
     "tests/test_exercises.py",
-    "notebooks/05_simple_rnn.ipynb",
-    "solutions/05_simple_rnn.ipynb",
+    "tests/test_lessons_08.py",
+    "tests/test_lessons_07.py",
+    "tests/test_lessons_06.py",
+    "tests/test_lessons_05.py",
+    "tests/test_training_items.py",
     "tests/test_lessons_",
+    "notebooks/08_",
+    "notebooks/07_",
+    "notebooks/06_",
+    "notebooks/05_",
+    "solutions/0",
+    "tests/test_models.py",
+    "tests/test_features.py",
     "tests/test_datasets.py",
     "tests/test_runs.py",
     "tests/test_build.py",
     "tests/test_cli.py",
     "notebooks/",
-    "solutions/",
 )
 
 

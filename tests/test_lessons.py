@@ -21,6 +21,9 @@ LESSONS = [
     "03_features",
     "04_baselines_and_metrics",
     "05_simple_rnn",
+    "06_lstm_and_gru",
+    "07_convolutions",
+    "08_attention",
 ]
 STORED = [f"notebooks/{name}" for name in LESSONS] + [f"solutions/{name}" for name in LESSONS]
 COMPARED_AT_LEAST = 0.6
