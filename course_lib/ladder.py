@@ -359,8 +359,8 @@ class Ladder:
         """The best possible forecast, where the log has one."""
         return self._leading("best")
 
-    def _leading(self, kind: str) -> Rung | None:
-        rungs = self._by(self.metrics[0])
+    def _leading(self, kind: str, metric: str | None = None) -> Rung | None:
+        rungs = self._by(metric or self.metrics[0])
         return next((rung for rung in rungs if rung.kind == kind), None)
 
     def gap_closed(
@@ -575,7 +575,8 @@ class Ladder:
         return sorted(self.rungs.values(), key=lambda rung: sign * rung.scores[metric].value)
 
     def _lines(self, metric: str) -> dict[str, float]:
-        marks = {"best baseline": self.best_baseline, "best possible": self.best_possible}
+        kinds = {"best baseline": "baseline", "best possible": "best"}
+        marks = {label: self._leading(kind, metric) for label, kind in kinds.items()}
         return {label: rung.scores[metric].value for label, rung in marks.items() if rung}
 
 

@@ -351,6 +351,26 @@ def test_picture_and_words_name_every_model(ladder):
     assert "accuracy" in ladder.words("accuracy")
 
 
+def test_the_line_of_the_best_baseline_stands_at_the_best_by_the_drawn_metric(ladder):
+    """Sure of `view`, a baseline may be the most accurate and the worst by log-loss."""
+    truth = ladder["best possible"]
+    labels = ladder.labels.to_numpy()
+    sure = pd.DataFrame(1e-6, index=ladder.log.index, columns=list(ladder.labels.cat.categories))
+    for outcome in sure:
+        sure.loc[labels == outcome, outcome] = 1.0
+    sure = sure.div(sure.sum(axis=1), axis=0)
+    sure.iloc[::3] = np.roll(sure.iloc[::3].to_numpy(), 1, axis=1)
+    ladder.add("sure of itself", sure, kind="baseline")
+    assert ladder.best_baseline.name != "sure of itself"
+    drawn = ladder._lines("accuracy")["best baseline"]
+    assert (
+        drawn == ladder["sure of itself"].scores["accuracy"].value > truth.scores["accuracy"].value
+    )
+    assert (
+        ladder._lines("log_loss")["best baseline"] == ladder.best_baseline.scores["log_loss"].value
+    )
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
