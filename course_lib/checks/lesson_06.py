@@ -9,7 +9,7 @@ import pandas as pd
 
 from course_lib.checks.core import Answer, Cases, exercise
 
-GAP_ON_SHOPWORLD = 0.70
+GAP_ON_SHOPWORLD = 0.75
 """Share of the gap between the Markov chain and the best possible."""
 LOSS_ELSEWHERE = 0.40
 """Above the Markov chain, as a share of what it gains over event frequencies."""
