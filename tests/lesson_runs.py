@@ -17,14 +17,19 @@ CELL_TIMEOUT = 300  # seconds
 ANOTHER_SEED = 2
 
 
-def logs_for(number: str) -> list[str]:
-    """Return every built-in log that can serve the lesson of that number, shopworld first."""
+def logs_for(number: str, task: str | None = None) -> list[str]:
+    """Return every built-in log that can serve the lesson of that number, shopworld first.
+
+    With a `task`, the lesson's main one, only those that serve it: in the others ShopWorld
+    stands in for most of the lesson, and the minutes would buy little.
+    """
     return [
         name
         for path in lesson_files(ROOT)
         if path.name.startswith(number)
         for name in datasets.BUILT_IN
         if shortfall(read_lesson(path), name) is None
+        and (task is None or task in datasets.card(name).tasks)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Lesson 07 under papermill: another seed, and every log that can serve it."""
+"""Lesson 07 under papermill: another seed, and every log that serves its main task."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import pytest
 from lesson_runs import assert_runs, logs_for
 
 
-@pytest.mark.parametrize("dataset", logs_for("07"))
+@pytest.mark.parametrize("dataset", logs_for("07", "next_event"))
 def test_lesson_07(dataset, tmp_path):
     assert_runs("07", dataset, tmp_path, epochs=1, sessions=1500)

@@ -1,4 +1,4 @@
-"""Lesson 08 under papermill: another seed, and every log that can serve it."""
+"""Lesson 08 under papermill: another seed, and every log that serves its main task."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import pytest
 from lesson_runs import assert_runs, logs_for
 
 
-@pytest.mark.parametrize("dataset", logs_for("08"))
+@pytest.mark.parametrize("dataset", logs_for("08", "next_item"))
 def test_lesson_08(dataset, tmp_path):
     assert_runs("08", dataset, tmp_path, epochs=1, sessions=1500)
