@@ -12,7 +12,9 @@ GAIN_ON_SHOPWORLD = 0.50
 """Beyond the Markov chain, as a share of what it gains over event frequencies."""
 GAIN_ELSEWHERE = -0.40
 SEEN_AT_LEAST = 16
-"""Events that the network of the last exercise must see."""
+"""Events that the network of the last exercise must see, the latest ones."""
+SESSIONS_CHANGED = 4
+"""Random sessions in which one event after the other is changed."""
 
 
 def _close(got: np.ndarray, wanted: np.ndarray, tolerance: float = 1e-6) -> bool:
@@ -47,7 +49,7 @@ def _field(kernel: int, dilations: list) -> int:
 def choose_the_dilations(answer: Answer, cases: Cases) -> None:
     """Several kernels, on both sides of where another layer is needed."""
     dilations_for = answer.function("dilations_for", returns=(list, tuple, np.ndarray))
-    asked = [(3, 9), (3, 10), (2, 8), (4, 64), (4, 65), (5, 20), (2, 2)]
+    asked = [(3, 9), (3, 10), (2, 8), (4, 64), (4, 65), (5, 20), (2, 2), (5, 125)]
     got = {pair: [int(value) for value in np.ravel(dilations_for(*pair))] for pair in asked}
 
     def answered(seen: Callable[[int, list], int], factor: int = 0) -> bool:
@@ -55,8 +57,9 @@ def choose_the_dilations(answer: Answer, cases: Cases) -> None:
 
     cases.mistake(
         answered(lambda kernel, dilations: (kernel - 1) * sum(dilations)),
-        "The event at the position itself is forgotten: an output sees it without any layer, so "
-        "the field is 1 + (kernel - 1) times the sum, and now and then a layer is one too many.",
+        "Where the field is exactly `events`, there is a layer too many. Either the event at the "
+        "position itself is forgotten (an output sees it without any layer, so the field is 1 + "
+        "(kernel - 1) times the sum), or the loop goes on at `<=` where `<` would do.",
     )
     cases.mistake(
         answered(lambda kernel, dilations: kernel * sum(dilations)),
@@ -71,6 +74,12 @@ def choose_the_dilations(answer: Answer, cases: Cases) -> None:
     cases.mistake(
         all(got[pair] == [1] * len(got[pair]) for pair in asked),
         "All dilations are 1: without growing dilations each layer adds only kernel - 1 events.",
+    )
+    exact = all(got[pair] == _powers(*pair, _field) for pair in asked[:-1])
+    cases.mistake(
+        exact and len(got[5, 125]) == 4,
+        "For a kernel of 5 and 125 events there is a layer too many: a logarithm in floating point "
+        "is a little more than 3 there, and rounded up it is 4. Count in whole numbers.",
     )
     for pair in asked:
         what = f"kernel {pair[0]}, {pair[1]} events"
@@ -108,6 +117,15 @@ def _wrong_convolutions(
     }
 
 
+def _raises(function: Callable[..., object], *arguments: np.ndarray | int) -> bool:
+    """Whether NumPy refuses the shapes that the function makes of the arguments."""
+    try:
+        function(*(np.copy(value) if np.ndim(value) else value for value in arguments))
+    except (ValueError, IndexError):
+        return True
+    return False
+
+
 @exercise(
     "07.2",
     title="A causal convolution",
@@ -122,7 +140,7 @@ def _wrong_convolutions(
 )
 def a_causal_convolution(answer: Answer, cases: Cases) -> None:
     """Random numbers against the formula, and against its usual misreadings."""
-    causal = answer.function("causal", returns=np.ndarray)
+    causal, unguarded = answer.function("causal", returns=np.ndarray), answer.value("causal")
     random = np.random.default_rng(72)
     x, F, b = random.normal(size=(9, 4)), random.normal(size=(3, 4, 5)), random.normal(size=5)
     got = causal(x, F, b, 2)
@@ -150,10 +168,16 @@ def a_causal_convolution(answer: Answer, cases: Cases) -> None:
         cases("the outputs equal the formula's", _close(got, _causal(x, F, b, 2)))
     one = [np.array(value, dtype=float) for value in ([[1], [2], [3]], [[[10]], [[1]]], [0])]
     cases.equal("the example of the task", np.ravel(causal(*one, 1)), [1, 12, 23], tolerance=1e-9)
-    cases(
-        "a session shorter than the window is no problem",
-        _close(causal(x[:2], F, b, 4), _causal(x[:2], F, b, 4)),
-    )
+    for n in (2, 3, 5, 7):
+        cases.mistake(
+            _raises(unguarded, x[:n], F, b, 4),
+            "A session shorter than the window stops it: where the window reaches back farther "
+            "than the session is long, `len(x) - back` is below 0, and a slice counts that from "
+            "the end. Such an event does not exist and adds nothing.",
+        )
+        what = f"a session of {n} events, shorter than the window, is no problem"
+        if not cases.failed:
+            cases(what, _close(causal(x[:n], F, b, 4), _causal(x[:n], F, b, 4)))
 
 
 # --- 07.3 and 07.6: what moves ---------------------------------------------------------------
@@ -162,14 +186,17 @@ def a_causal_convolution(answer: Answer, cases: Cases) -> None:
 def _what_moves(predict: Callable[[np.ndarray], np.ndarray], codes: int, length: int) -> np.ndarray:
     """Bool [changed event, output position]: does an output there notice the change?
 
+    Asked in a few random sessions: an output that notices in one of them can see the event.
     Where a network puts out fewer positions than it reads, the table has fewer columns.
     """
-    first = np.random.default_rng(7).integers(1, codes, length)
-    batch = np.tile(first, (length + 1, 1)).astype(np.int32)
-    each = np.arange(length)
-    batch[each + 1, each] = 1 + first % (codes - 1)
-    outputs = np.asarray(predict(batch), dtype=np.float64)
-    return np.abs(outputs[1:] - outputs[0]).max(axis=-1) > 1e-5
+    random, each, moved = np.random.default_rng(7), np.arange(length), False
+    for _ in range(SESSIONS_CHANGED):
+        first = random.integers(1, codes, length)
+        batch = np.tile(first, (length + 1, 1)).astype(np.int32)
+        batch[each + 1, each] = 1 + first % (codes - 1)
+        outputs = np.asarray(predict(batch), dtype=np.float64)
+        moved = moved | (np.abs(outputs[1:] - outputs[0]).max(axis=-1) > 1e-5)
+    return moved
 
 
 def _peeks(moved: np.ndarray) -> int:
@@ -185,7 +212,7 @@ def _peeks(moved: np.ndarray) -> int:
     hints=(
         "Change one event and look which outputs move: the lesson has a function for it.",
         "Where on its position does the window of each padding lie?",
-        'Lesson 07, section "Change one event, and see what moves" shows three paddings.',
+        'Lesson 07, section "Change one event, and see what moves" shows two paddings.',
     ),
 )
 def a_network_that_knows_too_much(answer: Answer, cases: Cases) -> None:
@@ -233,7 +260,13 @@ def a_network_that_knows_too_much(answer: Answer, cases: Cases) -> None:
         seen == 1,
         "Each output sees its own event alone: the leak is gone, and so is all memory.",
     )
+    cases.mistake(
+        seen == 9 and not moved[-9:, -1].all(),
+        "Nine events are seen, but with holes: of the last nine some move nothing, and older ones "
+        "do. Let each dilation be the kernel times the one before.",
+    )
     cases.equal("the last output sees nine events", seen, 9)
+    cases("they are the last nine", moved[-9:, -1].all(), "there are holes among them.")
 
 
 # --- 07.4 ------------------------------------------------------------------------------------
@@ -399,12 +432,19 @@ def a_place_without_peeking(answer: Answer, cases: Cases) -> None:
     )
     if not cases("it does not see the future", ahead == 0):
         return
-    seen = length - int(moved[:, -1].argmax()) if moved[:, -1].any() else 0
     at_least = min(SEEN_AT_LEAST, length)
+    seen = moved[-at_least:, -1]
+    reach = length - int(moved[:, -1].argmax()) if moved[:, -1].any() else 0
+    cases.mistake(
+        reach >= at_least and not seen.all(),
+        f"The view has holes: it reaches {reach - 1} events back, but of the last {at_least} "
+        f"events only {int(seen.sum())} move the last output. Let each dilation be at most the "
+        "kernel times the one before.",
+    )
     cases(
-        f"its last output sees {at_least} events or more",
-        seen >= at_least,
-        f"the oldest event that moves it stands {max(seen - 1, 0)} events back.",
+        f"its last output sees each of the last {at_least} events",
+        seen.all(),
+        f"the oldest event that moves it stands {max(reach - 1, 0)} events back.",
     )
 
     def loss(part: str) -> float:

@@ -1,11 +1,27 @@
 # ruff: noqa
 # %% 07.1 its own event forgotten
-# message: The event at the position itself is forgotten
+# message: the event at the position itself is forgotten
 def dilations_for(kernel, events):
     dilations = []
     while (kernel - 1) * sum(dilations) < events:
         dilations.append(kernel ** len(dilations))
     return dilations
+
+
+# %% 07.1 one layer too many where the field is exact
+# message: the loop goes on at `<=`
+def dilations_for(kernel, events):
+    dilations = []
+    while receptive_field(kernel, dilations) <= events:
+        dilations.append(kernel ** len(dilations))
+    return dilations
+
+
+# %% 07.1 a logarithm in floating point
+# message: a logarithm in floating point
+def dilations_for(kernel, events):
+    layers = int(np.ceil(np.log(events) / np.log(kernel)))
+    return [kernel**layer for layer in range(layers)]
 
 
 # %% 07.1 each layer adds a whole kernel
@@ -43,6 +59,16 @@ def causal(x, F, b, dilation):
         back = j * dilation
         if back < len(x):
             y[back:] += x[: len(x) - back] @ F[j]
+    return y
+
+
+# %% 07.2 a negative slice
+# message: A session shorter than the window stops it
+def causal(x, F, b, dilation):
+    y = np.tile(b.astype(float), (len(x), 1))
+    for j in range(len(F)):
+        back = j * dilation
+        y[back:] += x[: len(x) - back] @ F[-1 - j]
     return y
 
 
@@ -143,6 +169,16 @@ def build(codes, outcomes):
     return keras.Model(inputs, keras.layers.Dense(outcomes)(x))
 
 
+# %% 07.3 nine events with holes
+# message: but with holes
+def build(codes, outcomes):
+    inputs = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(codes, 16)(inputs)
+    x = keras.layers.Conv1D(16, 3, padding="causal", activation="tanh")(x)
+    x = keras.layers.Conv1D(16, 3, padding="causal", dilation_rate=4, activation="tanh")(x)
+    return keras.Model(inputs, keras.layers.Dense(outcomes)(x))
+
+
 # %% 07.3 no window
 # message: Each output sees its own event alone
 def build(codes, outcomes):
@@ -226,6 +262,12 @@ score = score_of(network, "test")
 # %% 07.6 a narrow field
 # message: the oldest event that moves it stands 3 events back
 network = event_cnn(vocabulary, data["train"].outcomes, width=8, kernel=4, dilations=(1,))
+fit(network, data["train"], data["validation"], epochs=1, seed=seed, progress=False)
+score = score_of(network, "test")
+
+# %% 07.6 a wide field with holes
+# message: The view has holes
+network = event_cnn(vocabulary, data["train"].outcomes, width=8, kernel=3, dilations=(1, 13))
 fit(network, data["train"], data["validation"], epochs=1, seed=seed, progress=False)
 score = score_of(network, "test")
 
