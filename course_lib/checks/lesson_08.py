@@ -10,6 +10,8 @@ SHARE_ON_SHOPWORLD = 0.9
 """Of the hit rate of a Markov chain over items."""
 SHARE_ELSEWHERE = 0.5
 """Of the hit rate of popularity."""
+SEEN_BEFORE = 1.25
+"""So many times what it finds in other test sessions no network finds in these by luck."""
 
 
 def _close(got: object, wanted: np.ndarray, tolerance: float = 1e-6) -> bool:
@@ -58,12 +60,14 @@ def _ways_to_attend(
     ),
 )
 def attention_with_masks(answer: Answer, cases: Cases) -> None:
-    """Random numbers with padding inside and at the end, against the usual misreadings."""
+    """Random numbers with padding inside and at the end; only real positions are compared."""
     attend = answer.function("attend", returns=np.ndarray)
     random = np.random.default_rng(8)
     q, k, v = random.normal(0, 1.5, (3, 6, 4))
     real = np.array([True, True, False, True, True, False])
     got, ways = attend(q, k, v, real), _ways_to_attend(q, k, v, real)
+    if not cases.equal("one answer a position", np.shape(got), (6, 4)):
+        return
     sentences = {
         "not divided": "The likenesses are not divided by the square root of d: with wide queries "
         "one event would get all the weight.",
@@ -81,13 +85,19 @@ def attention_with_masks(answer: Answer, cases: Cases) -> None:
         "asked: the weights of a position must add up to 1 along its row.",
     }
     for name, sentence in sentences.items():
-        cases.mistake(_close(got, ways[name]), sentence)
-    if cases.equal("one answer a position", np.shape(got), (6, 4)):
-        cases("the answers are mixed with masked softmax weights", _close(got, ways["right"]))
+        cases.mistake(_close(got[real], ways[name][real]), sentence)
+    right = _close(got[real], ways["right"][real])
+    cases("the answers of the real positions are mixed with masked softmax weights", right)
     tiny = np.zeros((2, 1)), np.zeros((2, 1)), np.array([[2.0], [4.0]]), np.ones(2, bool)
     cases.equal("the example of the task", np.ravel(attend(*tiny)), [2.0, 3.0], tolerance=1e-6)
     large = attend(1000 * q, 1000 * k, v, real)
-    cases("very large likenesses give numbers, too", bool(np.isfinite(large).all()))
+    finite = bool(np.isfinite(large[real]).all())
+    cases.mistake(
+        right and not finite,
+        "Large likenesses overflow: e to the 1,000 is no number any more. Subtract the largest of "
+        "each row before `np.exp`; the weights stay the same.",
+    )
+    cases("large likenesses give numbers, too", finite)
 
 
 @exercise(
@@ -103,43 +113,53 @@ def attention_with_masks(answer: Answer, cases: Cases) -> None:
     ),
 )
 def the_inverted_mask(answer: Answer, cases: Cases) -> None:
-    """Three sessions padded on the right, and one on the left."""
+    """Three sessions padded on the right, one on the left; only real events' rows count."""
     who_may_look = answer.function("who_may_look", returns=np.ndarray)
     codes = np.array([[3, 1, 4, 0, 0], [2, 7, 1, 8, 2], [9, 0, 0, 0, 0], [0, 0, 5, 6, 5]])
     real, causal = codes != 0, np.tri(5, dtype=bool)
     got = who_may_look(codes)
     if not cases.equal("one square a session", np.shape(got), (4, 5, 5)):
         return
-    got = np.asarray(got).astype(bool)
-    wanted = causal & real[:, None, :]
+    whole = np.asarray(got).astype(bool)
+    got = whole[real]
+    full, to_real = np.ones((4, 5, 5), bool), np.broadcast_to(real[:, None, :], (4, 5, 5))
+    wanted, earlier = (causal & to_real)[real], (full & causal)[real]
+
+    def reads_as(mask: np.ndarray) -> bool:
+        return np.array_equal(got, np.broadcast_to(mask, full.shape)[real])
+
     cases.mistake(
-        np.array_equal(got, causal & ~real[:, None, :]),
-        "The padding mask is inverted: it is True at padding, so events look at nothing but "
-        "padding, and a full session may look nowhere at all.",
+        reads_as(causal & ~to_real),
+        "The padding mask is inverted: it is True at padding. With padding on the right, real "
+        "events may look nowhere at all; with padding on the left, at nothing but padding.",
     )
     cases.mistake(
-        np.array_equal(got, real[:, None, :] & np.ones((5, 5), bool)),
-        "The causal mask is lost: every event looks at those after it.",
+        reads_as(to_real), "The causal mask is lost: every event looks at those after it."
     )
     cases.mistake(
-        np.array_equal(got, causal | real[:, None, :]),
+        reads_as(causal | to_real),
         "The masks are joined by `or`: it is enough to be earlier OR to be real, so events look "
         "at the future and at padding.",
     )
     cases.mistake(
-        np.array_equal(got, causal & real[:, :, None]),
+        np.array_equal(whole, causal & real[:, :, None]),
         "The padding mask stands on the axis of those who look (the second): padding no longer "
-        "looks, but it is still looked at.",
+        "looks, but it is still looked at. With padding on the left that shows.",
     )
     cases.mistake(
-        np.array_equal(got, ~wanted),
+        reads_as(causal),
+        "The padding mask is gone. With padding on the right the causal mask hides that; with "
+        "padding on the left every event looks at padding.",
+    )
+    cases.mistake(
+        reads_as(~(causal & to_real)),
         "Now everything is inverted: Keras looks where the mask is True, and this one is True "
         "wherever one may not look.",
     )
-    cases.equal("the third event of [3, 1, 4, 0, 0] looks at", got[0, 2], wanted[0, 2])
-    cases.equal("the last event of a full session looks at", got[1, 4], wanted[1, 4])
-    cases("nobody looks at padding", not got[np.broadcast_to(~real[:, None, :], got.shape)].any())
-    cases("nobody looks at what comes later", not got[:, ~causal].any())
+    cases.equal("the third event of [3, 1, 4, 0, 0] looks at", got[2], wanted[2])
+    cases.equal("the last event of a full session looks at", got[7], wanted[7])
+    cases("no event looks at padding", not got[~to_real[real]].any())
+    cases("no event looks at what comes later", not got[~earlier].any())
     cases("every event looks at all events up to itself", bool((got | ~wanted).all()))
 
 
@@ -381,6 +401,15 @@ def a_place_on_the_ladder(answer: Answer, cases: Cases) -> None:
     popular, markov = _counted(log, split, data["test"])
     on_shopworld = log.attrs.get("dataset") == "shopworld"
     floor = SHARE_ON_SHOPWORLD * markov if on_shopworld else SHARE_ELSEWHERE * popular
+    beside = _beside(log, split, catalogue, len(data["test"]))
+    if beside is not None:
+        yard = markov if on_shopworld else popular
+        other = _counted(log, split, beside)[1 if on_shopworld else 0]
+        cases.mistake(
+            rate * other > SEEN_BEFORE * yard * max(_rate(network, beside), 1e-9),
+            "The network finds much more in the test sessions that you were given than in others "
+            "of the same days: it was fitted on them, and has learnt the answers by heart.",
+        )
     cases.mistake(
         rate < 0.5 * popular,
         "This network finds far less than a list of bestsellers that knows nobody: was it fitted?",
@@ -391,6 +420,16 @@ def a_place_on_the_ladder(answer: Answer, cases: Cases) -> None:
         rate >= floor,
         "not yet: the full softmax, a larger learning rate, more epochs?",
     )
+
+
+def _beside(log: object, split: object, catalogue: object, given: int) -> object | None:
+    """Test sequences beside those that the learner was given; None where there are few."""
+    from course_lib.sequences import item_sequences
+
+    every = item_sequences(log, catalogue, rows=split.rows(log, "test"))
+    if len(every) < given + 100:
+        return None
+    return every.take(np.arange(given, min(2 * given, len(every))))
 
 
 def _rate(network: object, sequences: object) -> float:

@@ -56,6 +56,23 @@ def attend(q, k, v, real):
     return x / x.sum(axis=0, keepdims=True) @ v
 
 
+# %% 08.1 overflows
+# message: Large likenesses overflow
+def attend(q, k, v, real):
+    x = np.where(np.tri(len(q), dtype=bool) & real, q @ k.T / np.sqrt(q.shape[1]), -1e9)
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = np.exp(x)
+        return x / x.sum(axis=1, keepdims=True) @ v
+
+
+# %% 08.1 padding forgotten, its own rows blanked
+# message: its keys and values are no events
+def attend(q, k, v, real):
+    x = np.where(np.tri(len(q), dtype=bool), q @ k.T / np.sqrt(q.shape[1]), -1e9)
+    x = np.exp(x - x.max(axis=1, keepdims=True))
+    return x / x.sum(axis=1, keepdims=True) @ v * real[:, None]
+
+
 # %% 08.2 as shipped
 # message: The padding mask is inverted
 
@@ -78,6 +95,19 @@ def who_may_look(codes):
 def who_may_look(codes):
     real = codes != 0
     return np.tri(codes.shape[1], dtype=bool) & real[:, :, None]
+
+
+# %% 08.2 the padding mask dropped
+# message: The padding mask is gone
+def who_may_look(codes):
+    return np.tri(codes.shape[1], dtype=bool) & np.ones((len(codes), 1, 1), bool)
+
+
+# %% 08.2 inverted, padding blinded
+# message: real events may look nowhere at all
+def who_may_look(codes):
+    real = codes != 0
+    return np.tri(codes.shape[1], dtype=bool) & ~real[:, None, :] & real[:, :, None]
 
 
 # %% 08.2 all inverted
@@ -201,6 +231,13 @@ score = score_of(network, "train")
 network = item_transformer(catalogue, width=8, blocks=1, seed=seed)
 fit_items(network, data["train"], data["validation"], epochs=1, jit_compile=False, seed=seed, progress=False)
 score = score_of(network, "validation")
+
+# %% 08.6 fitted on the test part
+# message: it was fitted on them
+network = item_transformer(catalogue, width=32, blocks=1, seed=seed)
+how = {"epochs": 12, "batch_size": 32, "learning_rate": 1e-2, "decay": True, "shapes": 2}
+fit_items(network, data["test"], data["test"], **how, jit_compile=False, seed=seed, progress=False)
+score = score_of(network, "test")
 
 # %% 08.6 never fitted
 # message: was it fitted
