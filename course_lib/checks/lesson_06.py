@@ -172,6 +172,11 @@ def no_look_ahead(answer: Answer, cases: Cases) -> None:
     )
     if not cases.equal("one number an outcome at every position", before.shape, (1, 7, 3)):
         return
+    cases.mistake(
+        _close(before.sum(axis=-1), np.ones((1, 7)), 1e-4) and bool((before >= 0).all()),
+        "These are probabilities: they sum to 1. The task asks for logits, and a loss that "
+        "expects logits would take the softmax a second time.",
+    )
     moved = np.zeros((7, 7), dtype=bool)
     for at in range(7):
         other = codes.copy()
@@ -194,6 +199,11 @@ def no_look_ahead(answer: Answer, cases: Cases) -> None:
         "Each forecast depends on its own event alone: there is no recurrence left, and so no "
         "memory.",
     )
+    cases.mistake(
+        bool(moved[0, 1]) and not moved[0, 6],
+        "The first event of the session matters to the second forecast and no longer to the "
+        "last one: this layer looks through a window, and what has left it is gone.",
+    )
     cases("no forecast changes with a later event", not np.tril(moved, -1).any())
     cases(
         "each forecast changes with its own event",
@@ -201,6 +211,7 @@ def no_look_ahead(answer: Answer, cases: Cases) -> None:
         "some do not: the layer was moved by a position.",
     )
     cases("the first event still matters to the second forecast", moved[0, 1])
+    cases("and to the last one", moved[0, 6])
 
 
 @exercise(
@@ -214,7 +225,7 @@ def no_look_ahead(answer: Answer, cases: Cases) -> None:
     ),
 )
 def sequences_not_rows(answer: Answer, cases: Cases) -> None:
-    """Sessions of three, two and one events."""
+    """Sessions of three, two and one events, and a longer one."""
     lay_out = answer.function("lay_out", returns=np.ndarray)
     codes, session = np.array([3, 1, 2, 2, 1, 4]), np.array([7, 7, 7, 9, 9, 2])
     right = np.array([[3, 1, 2], [2, 1, 0], [4, 0, 0]])
@@ -246,6 +257,13 @@ def sequences_not_rows(answer: Answer, cases: Cases) -> None:
         cases.equal("sessions of three, two and one events", got, right)
     pair = lay_out(np.array([3, 1, 2, 2, 1]), np.array([7, 7, 7, 9, 9]))
     cases.equal("the example of the task", pair, [[3, 1, 2], [2, 1, 0]])
+    longer = lay_out(np.array([1, 2, 3, 1, 2]), np.array([5, 5, 5, 5, 8]))
+    cases.mistake(
+        np.shape(longer) == (2, 3),
+        "The table is three events wide here, too, though the longest session has four: its end "
+        "is cut off.",
+    )
+    cases.equal("sessions of four and one events", longer, [[1, 2, 3, 1], [2, 0, 0, 0]])
 
 
 def _step(codes: np.ndarray, h: np.ndarray) -> np.ndarray:
@@ -337,7 +355,8 @@ def close_the_gap(answer: Answer, cases: Cases) -> None:
     predict = getattr(network, "predict_on_batch", None)
     if not cases("`network` is a Keras model", predict is not None, "it is something else."):
         return
-    few = data["test"].inputs[:4]
+    inputs = data["test"].inputs
+    few = inputs[np.flatnonzero((inputs > 0).sum(axis=1) >= 2)[:8]]
     logits = np.asarray(answer.run("network", predict, few))
     cases.mistake(
         logits.ndim == 2,
@@ -347,11 +366,12 @@ def close_the_gap(answer: Answer, cases: Cases) -> None:
     wanted = (*few.shape, len(data["test"].outcomes))
     if not cases.equal("one number an outcome at every position", logits.shape, wanted):
         return
-    later = few.copy()
-    later[:, -1] = 1 + later[:, -1] % 2
-    moved = np.abs(np.asarray(answer.run("network", predict, later)) - logits)[:, :-1]
+    last = (few > 0).sum(axis=1, keepdims=True) - 1
+    place = np.arange(few.shape[1])
+    other = np.where(place == last, 1 + few % 2, few)
+    moved = np.abs(np.asarray(answer.run("network", predict, other)) - logits)
     cases.mistake(
-        moved.max() > 1e-4,
+        moved[place < last].max() > 1e-4,
         "An earlier forecast changes when the last event does: this network reads the future of "
         "the session, so its score is not a forecast's.",
     )

@@ -146,6 +146,24 @@ def build(codes_of, outcomes, length):
     return keras.Model(codes, keras.layers.Dense(outcomes)(h))
 
 
+# %% 06.3 probabilities instead of logits
+# message: These are probabilities
+def build(codes_of, outcomes, length):
+    codes = keras.Input((length,), dtype="int32")
+    x = keras.layers.Embedding(codes_of, 8)(codes)
+    h = keras.layers.LSTM(16, return_sequences=True)(x)
+    return keras.Model(codes, keras.layers.Dense(outcomes, activation="softmax")(h))
+
+
+# %% 06.3 a window of two events
+# message: looks through a window
+def build(codes_of, outcomes, length):
+    codes = keras.Input((length,), dtype="int32")
+    x = keras.layers.Embedding(codes_of, 8)(codes)
+    h = keras.layers.Conv1D(16, 2, padding="causal", activation="tanh")(x)
+    return keras.Model(codes, keras.layers.Dense(outcomes)(h))
+
+
 # %% 06.4 as shipped
 # message: a sequence of its own
 
@@ -176,6 +194,13 @@ def lay_out(codes, session):
     pieces = [codes[session == number] for number in dict.fromkeys(session.tolist())]
     longest = max(map(len, pieces))
     return np.array([np.pad(piece, (longest - len(piece), 0)) for piece in pieces])
+
+
+# %% 06.4 as wide as the example
+# message: its end is cut off
+def lay_out(codes, session):
+    pieces = [codes[session == number][:3] for number in dict.fromkeys(session.tolist())]
+    return np.array([np.pad(piece, (0, 3 - len(piece))) for piece in pieces])
 
 
 # %% 06.5 as shipped
@@ -246,4 +271,13 @@ score = score_of(network, "test")
 codes = keras.Input((None,), dtype="int32")
 h = keras.layers.GRU(8)(keras.layers.Embedding(vocabulary.size, 8)(codes))
 network = keras.Model(codes, keras.layers.Dense(len(outcomes))(h))
+score = 1.0
+
+# %% 06.6 one event ahead, where there is one
+# message: An earlier forecast changes when the last event does
+codes = keras.Input((None,), dtype="int32")
+real = keras.ops.cast(codes > 0, "float32")[..., None]
+x = keras.layers.Embedding(vocabulary.size, 8)(codes) * real
+h = keras.layers.Conv1D(8, 3, padding="same", activation="tanh")(x)
+network = keras.Model(codes, keras.layers.Dense(len(outcomes))(h) * real)
 score = 1.0
