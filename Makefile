@@ -15,6 +15,8 @@ PYTEST_FLAGS ?= -q
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.12 python3.13 python3.11 python3 python)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Notebooks share the cores: threads that wait must leave them to the others.
+export OMP_WAIT_POLICY ?= passive
 
 .PHONY: setup run lab test build lint clean
 .DEFAULT_GOAL := run
