@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from course_lib.checks.core import Answer, Cases, exercise
+from course_lib.checks.heldout import network_logits, reaches
 
 GAIN_ON_SHOPWORLD = 0.30
 """Beyond the Markov chain, as a share of what it gains over event frequencies."""
@@ -311,21 +312,15 @@ def the_right_state(answer: Answer, cases: Cases) -> None:
 )
 def a_place_on_the_ladder(answer: Answer, cases: Cases) -> None:
     """The network is scored anew on the test rows, beside two baselines."""
-    network, score = answer.value("network"), answer.value("score", kind=(float, int))
-    data, rows, labels = (answer.given(name) for name in ("data", "rows", "labels"))
-    log, split, dataset = (answer.given(name) for name in ("log", "split", "dataset"))
-    predict = getattr(network, "predict_on_batch", None)
-    if not cases("`network` is a Keras model", predict is not None, "it is something else."):
-        return
-    few = data["test"].inputs[:4]
-    wanted = (*few.shape, len(data["test"].outcomes))
-    logits = np.asarray(answer.run("network", predict, few))
-    cases.mistake(
-        logits.ndim == 2,
-        "The network gives one forecast a sequence: without `return_sequences=True` the recurrent "
-        "layer keeps its last state only, but a forecast is asked after every event.",
+    data = answer.given("data")
+    logits = network_logits(
+        answer,
+        cases,
+        data["test"].inputs[:4],
+        len(data["test"].outcomes),
+        "without `return_sequences=True` the recurrent layer keeps its last state only.",
     )
-    if not cases.equal("one number an outcome at every position", logits.shape, wanted):
+    if logits is None:
         return
     cases.mistake(
         bool(np.allclose(logits.sum(axis=-1), 1, atol=1e-3) and (logits >= 0).all()),
@@ -333,53 +328,11 @@ def a_place_on_the_ladder(answer: Answer, cases: Cases) -> None:
         "`forecast` expect logits and apply a softmax themselves: taken twice, no forecast can "
         "be sure of anything.",
     )
-    losses = {
-        part: _loss_of(network, data[part], rows[part], labels)
-        for part in ("test", "validation", "train")
-    }
-    close = {part: abs(score - loss) < 5e-4 for part, loss in losses.items()}
-    cases.mistake(
-        close["train"] and not close["test"],
-        "`score` was computed on the training rows: what a network has learnt by heart says "
-        "nothing about the shoppers of next week.",
+    on_shopworld = answer.given("dataset") == "shopworld"
+    gain = GAIN_ON_SHOPWORLD if on_shopworld else GAIN_ELSEWHERE
+    reaches(
+        answer,
+        cases,
+        lambda frequencies, markov: markov - gain * (frequencies - markov),
+        "more epochs, more width, or a larger learning rate?",
     )
-    cases.mistake(
-        close["validation"] and not close["test"],
-        "`score` was computed on the validation rows: they decided when to stop, so the network "
-        "was chosen to look good on them.",
-    )
-    cases("`score` is the log-loss on the test part", close["test"], "computed anew it is another.")
-    frequencies, markov = _baseline_losses(log, labels, split, rows["test"])
-    gain = GAIN_ON_SHOPWORLD if dataset == "shopworld" else GAIN_ELSEWHERE
-    floor = markov - gain * (frequencies - markov)
-    cases.mistake(
-        losses["test"] > frequencies,
-        "This network forecasts worse than event frequencies, which look at nothing at all: was "
-        "it fitted?",
-    )
-    cases(
-        f"its log-loss on the test part is at most {floor:.3f} (the Markov chain has {markov:.3f})",
-        losses["test"] <= floor,
-        "not yet: more epochs, more width, or a larger learning rate?",
-    )
-
-
-def _loss_of(network: object, sequences: object, rows: np.ndarray, labels: pd.Series) -> float:
-    from course_lib.metrics import log_loss
-    from course_lib.training import forecast
-
-    return log_loss(forecast(network, sequences, len(labels))[rows], labels[rows])
-
-
-def _baseline_losses(
-    log: pd.DataFrame, labels: pd.Series, split: object, test: np.ndarray
-) -> tuple[float, float]:
-    from course_lib.baselines import EventFrequencies, MarkovChain
-    from course_lib.metrics import log_loss
-
-    train = split.rows(log, "train")
-    frequencies, markov = (
-        log_loss(model.fit(log, labels, rows=train).predict_proba(log)[test], labels[test])
-        for model in (EventFrequencies(), MarkovChain())
-    )
-    return frequencies, markov

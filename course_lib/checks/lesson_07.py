@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from course_lib.checks.core import Answer, Cases, exercise
+from course_lib.checks.heldout import network_logits, reaches
 
 GAIN_ON_SHOPWORLD = 0.50
 """Beyond the Markov chain, as a share of what it gains over event frequencies."""
@@ -402,27 +403,17 @@ def the_network_that_learnt_to_copy(answer: Answer, cases: Cases) -> None:
 )
 def a_place_without_peeking(answer: Answer, cases: Cases) -> None:
     """What the network sees is measured, and it is scored anew beside two baselines."""
-    network, score = answer.value("network"), answer.value("score", kind=(float, int))
-    data, rows, labels = (answer.given(name) for name in ("data", "rows", "labels"))
-    log, split, vocabulary = (answer.given(name) for name in ("log", "split", "vocabulary"))
-    is_model = hasattr(network, "predict_on_batch")
-    if not cases("`network` is a Keras model", is_model, "it is something else."):
+    data, vocabulary = answer.given("data"), answer.given("vocabulary")
+    few = data["test"].inputs[:4]
+    outcomes = len(data["test"].outcomes)
+    pooled = "keep the positions apart, without pooling over them."
+    if network_logits(answer, cases, few, outcomes, pooled) is None:
         return
+    network, length = answer.value("network"), few.shape[1]
 
     def outputs(codes: np.ndarray) -> np.ndarray:
         return np.asarray(answer.run("network", network, codes))
 
-    few = data["test"].inputs[:4]
-    logits = outputs(few)
-    cases.mistake(
-        logits.ndim == 2,
-        "The network gives one forecast a sequence, but one is asked after every event: keep the "
-        "positions apart, without pooling over them.",
-    )
-    wanted = (*few.shape, len(data["test"].outcomes))
-    if not cases.equal("one number an outcome at every position", logits.shape, wanted):
-        return
-    length = few.shape[1]
     moved = _what_moves(outputs, vocabulary.size, length)
     ahead = _peeks(moved)
     cases.mistake(
@@ -446,50 +437,11 @@ def a_place_without_peeking(answer: Answer, cases: Cases) -> None:
         seen.all(),
         f"the oldest event that moves it stands {max(reach - 1, 0)} events back.",
     )
-
-    def loss(part: str) -> float:
-        return _loss(network, data[part], rows[part], labels)
-
-    reached = loss("test")
-    close = abs(score - reached) < 5e-4
-    cases.mistake(
-        not close and abs(score - loss("train")) < 5e-4,
-        "`score` was computed on the training rows: what a network has learnt by heart says "
-        "nothing about the shoppers of next week.",
+    on_shopworld = answer.given("log").attrs["dataset"] == "shopworld"
+    gain = GAIN_ON_SHOPWORLD if on_shopworld else GAIN_ELSEWHERE
+    reaches(
+        answer,
+        cases,
+        lambda frequencies, markov: markov - gain * (frequencies - markov),
+        "more epochs, more width, or a larger learning rate?",
     )
-    cases.mistake(
-        not close and abs(score - loss("validation")) < 5e-4,
-        "`score` was computed on the validation rows: they decided when to stop, so the network "
-        "was chosen to look good on them.",
-    )
-    cases("`score` is the log-loss on the test part", close, "computed anew it is another.")
-    frequencies, markov = _counted(log, labels, split)
-    gain = GAIN_ON_SHOPWORLD if log.attrs["dataset"] == "shopworld" else GAIN_ELSEWHERE
-    floor = markov - gain * (frequencies - markov)
-    cases.mistake(
-        reached > frequencies,
-        "This network forecasts worse than event frequencies, which look at nothing at all: was "
-        "it fitted?",
-    )
-    cases(
-        f"its log-loss on the test part is at most {floor:.3f} (the Markov chain has {markov:.3f})",
-        reached <= floor,
-        "not yet: more epochs, more width, or a larger learning rate?",
-    )
-
-
-def _loss(network: object, sequences: object, rows: np.ndarray, labels: object) -> float:
-    from course_lib.metrics import log_loss
-    from course_lib.training import forecast
-
-    return log_loss(forecast(network, sequences, len(labels))[rows], labels[rows])
-
-
-def _counted(log: object, labels: object, split: object) -> list[float]:
-    """Log-loss on the test part of event frequencies and of a Markov chain."""
-    from course_lib.baselines import EventFrequencies, MarkovChain
-    from course_lib.metrics import log_loss
-
-    train, test = split.rows(log, "train"), split.rows(log, "test")
-    fitted = (model.fit(log, labels, rows=train) for model in (EventFrequencies(), MarkovChain()))
-    return [log_loss(model.predict_proba(log)[test], labels[test]) for model in fitted]

@@ -31,6 +31,8 @@ from course_lib.training import Training, fit, fit_items
 PARTS = ("train", "validation", "test")
 UNCUT = 512
 """Events in a sequence that cuts hardly any session short."""
+SMALL = 5_000
+"""Below so many training sequences of items, steps of 128 are too few to learn from."""
 
 
 @dataclass(frozen=True)
@@ -118,5 +120,8 @@ def fit_network_of_items(
     """Train the item network of that name; `changes` go to `fit_items`."""
     recipe = ITEMS[name]
     model = recipe.build(catalogue, seed=seed)
-    settings = {"seed": seed, "progress": False, "score": "mrr@20"} | recipe.training | changes
+    settings = {"seed": seed, "progress": False, "score": "mrr@20"} | recipe.training
+    if len(parts["train"]) < SMALL:
+        settings |= {"batch_size": 32, "epochs": 25, "patience": 8}
+    settings |= changes
     return model, fit_items(model, parts["train"], parts["validation"], **settings)
