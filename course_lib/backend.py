@@ -1,16 +1,18 @@
-"""The one place that imports Keras, quietly: ``from course_lib.backend import keras``.
+"""The one place that imports Keras, quietly: ``from course_lib.backend import keras, keras_hub``.
 
 TensorFlow writes to the process's standard error while it loads and when it first compiles a
 function, below the reach of any log level. Stored in a notebook, those lines are noise for
 the reader and differ from machine to machine, so file descriptor 2 points to the null device
 for the length of the import.
 
-The backend is TensorFlow unless ``KERAS_BACKEND`` names another one.
+The backend is TensorFlow unless ``KERAS_BACKEND`` names another one. keras-hub, which lessons 09
+and 10 need, is imported when it is first asked for: it takes some seconds more.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import shutil
@@ -49,18 +51,32 @@ if not has_gpu():
     # Without this TensorFlow looks for CUDA's libraries and complains that it finds none.
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
-# TensorFlow loads JAX where it finds it: a second and 120 MB for a converter not used here.
-_without_jax = os.environ["KERAS_BACKEND"] == "tensorflow" and "jax" not in sys.modules
-if _without_jax:
-    sys.modules["jax"] = None
-try:
-    with quiet_stderr():
-        import keras
-finally:
-    if _without_jax:
-        del sys.modules["jax"]
+
+@contextlib.contextmanager
+def _without_jax() -> Iterator[None]:
+    """Hide JAX: TensorFlow loads it where it finds it, for a converter that is not used here."""
+    hidden = os.environ["KERAS_BACKEND"] == "tensorflow" and "jax" not in sys.modules
+    if hidden:
+        sys.modules["jax"] = None
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules["jax"]
+
+
+with _without_jax(), quiet_stderr():
+    import keras
 
 # Its advice about retraced functions would stand in the notebooks of whoever has two networks.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
-__all__ = ["has_gpu", "keras", "quiet_stderr"]
+
+def __getattr__(name: str) -> object:
+    if name != "keras_hub":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with _without_jax(), quiet_stderr():
+        return importlib.import_module("keras_hub")
+
+
+__all__ = ["has_gpu", "keras", "keras_hub", "quiet_stderr"]

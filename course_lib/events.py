@@ -87,10 +87,14 @@ def require_clock(log: pd.DataFrame, what: str, purpose: str) -> None:
     Raises:
         CourseError: If the log does not have it.
     """
-    clock = log.attrs.get("clock", "time")
-    if clock not in _OFFERS[what]:
-        name = log.attrs.get("dataset", "this log")
-        raise CourseError(f"{purpose} needs {what}, but log {name!r} has only {CLOCKS[clock]}.")
+    if not offers(log, what):
+        name, clock = log.attrs.get("dataset", "this log"), CLOCKS[log.attrs["clock"]]
+        raise CourseError(f"{purpose} needs {what}, but log {name!r} has only {clock}.")
+
+
+def offers(log: pd.DataFrame, what: str) -> bool:
+    """Say whether a log's clock tells ``"dates"``, ``"gaps"`` or ``"hours"``."""
+    return log.attrs.get("clock", "time") in _OFFERS[what]
 
 
 def require_task(log: pd.DataFrame, task: str) -> None:

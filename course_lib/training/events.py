@@ -49,7 +49,7 @@ def _fill(sequences: Sequences, batch_size: int) -> tuple[np.ndarray, np.ndarray
     missing = -len(sequences) % batch_size
     fill = ((0, missing), (0, 0))
     return (
-        np.pad(sequences.inputs, fill, constant_values=PADDING),
+        sequences.read(np.pad(sequences.inputs, fill, constant_values=PADDING)),
         np.pad(sequences.targets, fill),
         np.pad(sequences.mask.astype(np.float32), fill),
     )
