@@ -79,4 +79,4 @@ def __getattr__(name: str) -> object:
         return importlib.import_module("keras_hub")
 
 
-__all__ = ["has_gpu", "keras", "keras_hub", "quiet_stderr"]
+__all__ = ["has_gpu", "keras", "keras_hub", "quiet_stderr"]  # noqa: F822 (`__getattr__`)

@@ -119,9 +119,9 @@ class Batches:
         """Return a step as its inputs and a list of the positions that count.
 
         Returns:
-            ``codes``, what is read, int32 [sequences, length]; ``positions`` int32 [capacity], places in the
-            flattened codes, filled up with 0; ``targets`` int32 [capacity]; ``weights`` float32
-            [capacity], 0 where filled up.
+            ``codes``, what is read, int32 [sequences, length]; ``positions`` int32 [capacity],
+            places in the flattened codes, filled up with 0; ``targets`` int32 [capacity];
+            ``weights`` float32 [capacity], 0 where filled up.
         """
         inputs, targets, weights = self.grid(step)
         places = np.flatnonzero(weights)
