@@ -13,7 +13,7 @@ from course_lib.errors import CourseError
 from course_lib.models.cnn import event_cnn, item_cnn, receptive_field
 from course_lib.models.rnn import CELLS, event_rnn, item_rnn
 from course_lib.models.transformer import CausalBlock, event_transformer, item_transformer
-from course_lib.sequences import Catalogue, Vocabulary
+from course_lib.sequences import Catalogue, Fields, Vocabulary
 
 VOCABULARY = Vocabulary(("view", "search", "cart"))
 OUTCOMES = ("view", "search", "cart", "leave")
@@ -117,6 +117,29 @@ def test_padding_on_either_side_changes_no_real_position(any_network):
     left = outputs(any_network, np.pad(codes, ((0, 0), (4, 0))))[:, 4:]
     np.testing.assert_allclose(right, alone, atol=1e-5)
     np.testing.assert_allclose(left, alone, atol=1e-5)
+
+
+FIELDS = Fields({"event": ("view", "search", "cart"), "gap": ("first", 0, 1)}, np.empty(0))
+READ_FIELDS = {
+    "simple": partial(event_rnn, width=6, embedding=3, dropout=0.5),
+    "gru": partial(event_rnn, width=6, embedding=3, cell="gru"),
+    "cnn": partial(event_cnn, width=6, dilations=DILATIONS),
+    "transformer": partial(event_transformer, width=6, inner=8, length=LENGTH),
+}
+
+
+@pytest.mark.parametrize("name", READ_FIELDS)
+def test_a_network_of_whole_events_reads_every_field_and_nothing_ahead(name):
+    model = READ_FIELDS[name](FIELDS, OUTCOMES, seed=1)
+    codes = np.random.default_rng(4).integers(2, 5, (1, 6, 2))
+    before = outputs(model, codes)
+    for field in range(2):
+        other = codes.copy()
+        other[0, 3, field] = 2 + (other[0, 3, field] - 1) % 3
+        moved = np.abs(outputs(model, other) - before).max(axis=(0, 2)) > 1e-7
+        assert moved.tolist() == [False] * 3 + [True] * 3
+    padded = outputs(model, np.pad(codes, ((0, 0), (0, 3), (0, 0))))
+    np.testing.assert_allclose(padded[:, :6], before, atol=1e-5)
 
 
 def test_half_precision_keeps_weights_and_logits_whole_and_moves_outputs_little(any_network):

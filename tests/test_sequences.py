@@ -13,8 +13,10 @@ from course_lib.sequences import (
     PADDING,
     Batches,
     Catalogue,
+    Fields,
     Vocabulary,
     event_sequences,
+    field_sequences,
     item_sequences,
 )
 from course_lib.sessions import next_event, next_item, purchase_later
@@ -59,6 +61,21 @@ def test_purchase_labels_are_false_then_true_and_unscored_from_the_purchase_on()
     assert sequences.mask.tolist() == [[True, True, False, False], [True, True, False, False]]
     assert sequences.targets.tolist() == [[0, 0, 0, 0], [1, 1, 0, 0]]
     assert sequences.rows.tolist() == [[0, 1, -1, -1], [2, 3, 4, 5]]
+
+
+def test_field_sequences_ask_the_same_and_show_whole_events():
+    log = log_of("vsv", "vcvpv", "sc")
+    kinds = event_sequences(log, Vocabulary.fit(log["event"]), next_event(log), length=4)
+    fields = Fields.fit(log, names=["event", "gap"])
+    whole = field_sequences(log, fields, next_event(log), length=4)
+    for name in ("targets", "mask", "rows", "session_id"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(kinds, name))
+    read = whole.read(whole.inputs)
+    # Codes of a field stand two higher: there is one for a mask and one for what is unknown.
+    np.testing.assert_array_equal(read[..., 0], np.where(kinds.inputs, kinds.inputs + 2, 0))
+    # Band 0 is a session's first event, band 1 less than two seconds; a piece that goes on
+    # begins with context, which has a time before it.
+    assert read[..., 1].tolist() == [[3, 4, 4, 0], [3, 4, 4, 4], [4, 4, 4, 0], [3, 4, 0, 0]]
 
 
 def test_a_long_session_goes_on_with_context_and_no_row_twice():

@@ -9,36 +9,11 @@ from __future__ import annotations
 
 from course_lib.backend import keras, keras_hub
 from course_lib.errors import CourseError
-from course_lib.sequences import PADDING, Fields
+from course_lib.models.items import OneField, Real
+from course_lib.sequences import Fields
 from course_lib.training import set_seed
 
 ops = keras.ops
-
-
-@keras.saving.register_keras_serializable(package="course_lib")
-class RealEvents(keras.layers.Layer):
-    """Say where codes [batch, length, fields] are no padding: bool [batch, length]."""
-
-    def call(self, codes: object) -> object:
-        """Compare."""
-        return ops.not_equal(codes[..., 0], PADDING)
-
-
-@keras.saving.register_keras_serializable(package="course_lib")
-class OneField(keras.layers.Layer):
-    """Take one field of codes [batch, length, fields]: [batch, length]."""
-
-    def __init__(self, column: int, **kwargs: object):
-        super().__init__(**kwargs)
-        self.column = column
-
-    def call(self, codes: object) -> object:
-        """Take it."""
-        return codes[..., self.column]
-
-    def get_config(self) -> dict:
-        """Return what `__init__` takes."""
-        return {**super().get_config(), "column": self.column}
 
 
 @keras.saving.register_keras_serializable(package="course_lib")
@@ -114,7 +89,7 @@ def behaviour_encoder(
     x = keras.layers.Add(name="with_position")([x, position(x)])
     x = keras.layers.LayerNormalization(epsilon=1e-6, name="norm_in")(x)
     x = keras.layers.Dropout(dropout, name="dropout_in")(x)
-    real = RealEvents(name="real")(codes)
+    real = Real(name="real")(OneField(0, name="first_codes")(codes))
     for number in range(1, blocks + 1):
         x = keras_hub.layers.TransformerEncoder(
             intermediate_dim=inner or 4 * width,

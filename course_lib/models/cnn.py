@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from course_lib.backend import keras
 from course_lib.models.items import Real, event_network, item_network, read_events, read_items
-from course_lib.sequences import Catalogue, Vocabulary
+from course_lib.sequences import Catalogue, Fields, Vocabulary
 
 ops = keras.ops
 
@@ -78,7 +78,7 @@ class GatedConvolution(keras.layers.Layer):
 
 
 def event_cnn(
-    vocabulary: Vocabulary,
+    vocabulary: Vocabulary | Fields,
     outcomes: tuple,
     *,
     width: int = 64,
@@ -90,7 +90,8 @@ def event_cnn(
     """Build a stack of gated convolutions over events.
 
     Args:
-        vocabulary: Codes of the events; code 0 is padding.
+        vocabulary: Codes of the events; code 0 is padding. With `Fields` the network reads whole
+            events, `field_sequences`.
         outcomes: What may follow.
         width: Numbers at a position.
         kernel: Positions that each layer looks at.
@@ -100,10 +101,11 @@ def event_cnn(
         seed: Of the initial weights.
 
     Returns:
-        Model from int codes ``[batch, length]`` to logits ``[batch, length, outcomes]``.
+        Model from int codes ``[batch, length]``, of fields ``[batch, length, fields]``, to
+        logits ``[batch, length, outcomes]``.
     """
-    codes, x = read_events(vocabulary, width, seed)
-    x = _convolve(codes, x, width, kernel, dilations, dropout)
+    codes, kinds, x = read_events(vocabulary, width, seed)
+    x = _convolve(kinds, x, width, kernel, dilations, dropout)
     return event_network(codes, x, outcomes, "event_cnn")
 
 

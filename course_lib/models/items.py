@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from course_lib.backend import keras
-from course_lib.sequences import PADDING, Catalogue, Vocabulary
+from course_lib.sequences import PADDING, Catalogue, Fields, Vocabulary
 from course_lib.training import set_seed
 
 ops = keras.ops
@@ -92,6 +92,23 @@ class EventTable(keras.layers.Embedding):
 
 
 @keras.saving.register_keras_serializable(package="course_lib")
+class OneField(keras.layers.Layer):
+    """Take one field of codes [batch, length, fields]: [batch, length]."""
+
+    def __init__(self, column: int, **kwargs: object):
+        super().__init__(**kwargs)
+        self.column = column
+
+    def call(self, codes: object) -> object:
+        """Take it."""
+        return codes[..., self.column]
+
+    def get_config(self) -> dict:
+        """Return what `__init__` takes."""
+        return {**super().get_config(), "column": self.column}
+
+
+@keras.saving.register_keras_serializable(package="course_lib")
 class Real(keras.layers.Layer):
     """Say where codes [batch, length] are real, no padding: bool [batch, length]."""
 
@@ -100,14 +117,28 @@ class Real(keras.layers.Layer):
         return ops.not_equal(codes, PADDING)
 
 
-def read_events(vocabulary: Vocabulary, width: int, seed: int) -> tuple[object, object]:
-    """Begin a network of events: codes [batch, length], vectors [batch, length, width]."""
+def read_events(
+    vocabulary: Vocabulary | Fields, width: int, seed: int
+) -> tuple[object, object, object]:
+    """Begin a network of events: what goes in, kinds [batch, length], vectors [.., width].
+
+    Of a `Vocabulary` the codes [batch, length] go in, and they are the kinds; of `Fields` codes
+    [batch, length, fields], whose tables are summed, and the first field says what is padding.
+    """
     set_seed(seed)
-    codes = keras.Input((None,), dtype="int32", name="codes")
     # Keras's default would start the table 50 times smaller, and the network nearly blind.
     table = keras.initializers.RandomNormal(stddev=1.0)
-    events = EventTable(vocabulary.size, width, embeddings_initializer=table, name="events")
-    return codes, events(codes)
+    if isinstance(vocabulary, Vocabulary):
+        codes = keras.Input((None,), dtype="int32", name="codes")
+        events = EventTable(vocabulary.size, width, embeddings_initializer=table, name="events")
+        return codes, codes, events(codes)
+    codes = keras.Input((None, len(vocabulary.names)), dtype="int32", name="codes")
+    columns = [OneField(number)(codes) for number in range(len(vocabulary.names))]
+    vectors = [
+        EventTable(vocabulary.size(name), width, embeddings_initializer=table, name=name)(column)
+        for name, column in zip(vocabulary.names, columns, strict=True)
+    ]
+    return codes, columns[0], sum(vectors[1:], vectors[0])
 
 
 def event_network(codes: object, states: object, outcomes: tuple, name: str) -> keras.Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from course_lib.backend import keras
 from course_lib.errors import unknown_name
 from course_lib.models.items import Real, event_network, item_network, read_events, read_items
-from course_lib.sequences import Catalogue, Vocabulary
+from course_lib.sequences import Catalogue, Fields, Vocabulary
 
 CELLS = {
     "simple": keras.layers.SimpleRNN,
@@ -16,13 +16,14 @@ CELLS = {
 
 
 def event_rnn(
-    vocabulary: Vocabulary,
+    vocabulary: Vocabulary | Fields,
     outcomes: tuple,
     *,
     width: int = 64,
     embedding: int = 16,
     seed: int = 1,
     cell: str = "simple",
+    dropout: float = 0.0,
 ) -> keras.Model:
     """Build the SimpleRNN of lesson 05 (Elman, "Finding structure in time", 1990), or another.
 
@@ -30,22 +31,30 @@ def event_rnn(
     out one logit an outcome: ``h = tanh(E[code] W + h_before U + b)``, logits ``h V + c``.
 
     Args:
-        vocabulary: Codes of the events; code 0 is padding and masked.
+        vocabulary: Codes of the events; code 0 is padding and masked. With `Fields` the network
+            reads whole events, `field_sequences`.
         outcomes: What may follow.
         width: Numbers in the hidden state ``h``.
         embedding: Numbers that stand for one event.
         seed: Of the initial weights.
         cell: One of `CELLS`; lesson 06 derives ``lstm`` and ``gru``.
+        dropout: Share of the numbers set to zero in training, of the events' vectors and of the
+            hidden state that the logits are made of.
 
     Returns:
-        Model from int codes ``[batch, length]`` to logits ``[batch, length, outcomes]``.
+        Model from int codes ``[batch, length]``, of fields ``[batch, length, fields]``, to
+        logits ``[batch, length, outcomes]``.
 
     Raises:
         CourseError: If there is no such cell.
     """
     layer = _layer(cell)
-    codes, vectors = read_events(vocabulary, embedding, seed)
-    hidden = layer(width, return_sequences=True)(vectors, mask=Real(name="real")(codes))
+    codes, kinds, vectors = read_events(vocabulary, embedding, seed)
+    if dropout:
+        vectors = keras.layers.Dropout(dropout, name="dropout_in")(vectors)
+    hidden = layer(width, return_sequences=True)(vectors, mask=Real(name="real")(kinds))
+    if dropout:
+        hidden = keras.layers.Dropout(dropout, name="dropout_out")(hidden)
     return event_network(codes, hidden, outcomes, f"event_{cell}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from course_lib.backend import keras
 from course_lib.errors import CourseError
 from course_lib.models.items import Real, event_network, item_network, read_events, read_items
-from course_lib.sequences import PADDING, Catalogue, Vocabulary
+from course_lib.sequences import PADDING, Catalogue, Fields, Vocabulary
 
 ops = keras.ops
 
@@ -124,7 +124,7 @@ class CausalBlock(keras.layers.Layer):
 
 
 def event_transformer(
-    vocabulary: Vocabulary,
+    vocabulary: Vocabulary | Fields,
     outcomes: tuple,
     *,
     width: int = 64,
@@ -138,7 +138,8 @@ def event_transformer(
     """Build a causal Transformer over events.
 
     Args:
-        vocabulary: Codes of the events; code 0 is padding.
+        vocabulary: Codes of the events; code 0 is padding. With `Fields` the network reads whole
+            events, `field_sequences`.
         outcomes: What may follow.
         width: Numbers at a position.
         blocks: `CausalBlock` layers.
@@ -149,11 +150,12 @@ def event_transformer(
         seed: Of the initial weights.
 
     Returns:
-        Model from int codes ``[batch, length]`` to logits ``[batch, length, outcomes]``.
+        Model from int codes ``[batch, length]``, of fields ``[batch, length, fields]``, to
+        logits ``[batch, length, outcomes]``.
     """
-    codes, x = read_events(vocabulary, width, seed)
-    x = x + Positions(length, width, stddev=0.1, name="positions")(codes)
-    x = _attend(codes, x, width, blocks, heads, inner, dropout)
+    codes, kinds, x = read_events(vocabulary, width, seed)
+    x = x + Positions(length, width, stddev=0.1, name="positions")(kinds)
+    x = _attend(kinds, x, width, blocks, heads, inner, dropout)
     return event_network(codes, x, outcomes, "event_transformer")
 
 

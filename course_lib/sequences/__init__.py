@@ -6,8 +6,8 @@ real position carries the row of the log that it came from; a forecast made at t
 goes back to that row, beside the baselines' and the oracle's.
 
 `event_sequences` are made of kinds of events, `item_sequences` of the items of a `Catalogue`,
-`whole_sequences` and `question_sequences` of events with all their `Fields`. `Batches` cuts any
-of them into steps of like lengths, so that little padding is computed.
+`field_sequences`, `whole_sequences` and `question_sequences` of events with all their `Fields`.
+`Batches` cuts any of them into steps of like lengths, so that little padding is computed.
 """
 
 from course_lib.sequences.batches import Batches
@@ -17,6 +17,7 @@ from course_lib.sequences.fields import (
     UNKNOWN,
     Fields,
     FieldSequences,
+    field_sequences,
     question_sequences,
     whole_sequences,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Sequences",
     "Vocabulary",
     "event_sequences",
+    "field_sequences",
     "item_sequences",
     "question_sequences",
     "whole_sequences",

@@ -150,25 +150,41 @@ def event_sequences(
         CourseError: If the lengths do not fit together, labels or mask do not fit the log, or
             no row is selected.
     """
+    row, real, asked = ask_at_rows(log, labels, rows, length, overlap)
+    codes = vocabulary.encode(log[log.attrs.get("event_column", "event")])
+    return Sequences(inputs=np.where(real, codes[row], PADDING).astype(np.int32), **asked)
+
+
+def ask_at_rows(
+    log: pd.DataFrame,
+    labels: pd.Series,
+    rows: np.ndarray | None,
+    length: int,
+    overlap: int | None,
+) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
+    """Lay sessions out and ask at every selected row; arguments as `event_sequences`.
+
+    Returns:
+        The row that stands at each position, int64 [sequences, length], whether one does, and
+        what `Sequences` holds besides its inputs.
+    """
     chosen = chosen_rows(log, rows)
     if len(labels) != len(log):
         raise CourseError(
             f"The log has {len(log)} rows and the labels {len(labels)}: give one label to each."
         )
-    codes = vocabulary.encode(log[log.attrs.get("event_column", "event")])
     outcomes, targets = outcomes_and_codes(labels)
-
     session = session_ids(log)
     row, real, fresh = lay_out(session, chosen, length, overlap)
     mask = fresh & (targets[row] >= 0)
-    return Sequences(
-        inputs=np.where(real, codes[row], PADDING).astype(np.int32),
-        targets=np.where(mask, targets[row], 0).astype(np.int32),
-        mask=mask,
-        rows=np.where(fresh, row, -1),
-        session_id=session[row[:, 0]],
-        outcomes=tuple(outcomes),
-    )
+    asked = {
+        "targets": np.where(mask, targets[row], 0).astype(np.int32),
+        "mask": mask,
+        "rows": np.where(fresh, row, -1),
+        "session_id": session[row[:, 0]],
+        "outcomes": tuple(outcomes),
+    }
+    return row, real, asked
 
 
 def chosen_rows(log: pd.DataFrame, rows: np.ndarray | None) -> np.ndarray:

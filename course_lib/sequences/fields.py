@@ -17,7 +17,7 @@ import pandas as pd
 from course_lib.baselines import outcomes_and_codes
 from course_lib.errors import CourseError, unknown_name
 from course_lib.events import offers
-from course_lib.sequences.events import PADDING, Sequences, chosen_rows, lay_out
+from course_lib.sequences.events import PADDING, Sequences, ask_at_rows, chosen_rows, lay_out
 from course_lib.sessions import session_bounds, session_ids
 
 MASK, UNKNOWN = 1, 2
@@ -151,6 +151,33 @@ class FieldSequences(Sequences):
     def read(self, inputs: np.ndarray) -> np.ndarray:
         """Codes of event numbers [..., length]: int32 [..., length, fields]."""
         return self.table[inputs]
+
+
+def field_sequences(
+    log: pd.DataFrame,
+    fields: Fields,
+    labels: pd.Series,
+    *,
+    rows: np.ndarray | None = None,
+    length: int = 48,
+    overlap: int | None = None,
+) -> FieldSequences:
+    """Lay sessions out as `event_sequences` does, for networks that read whole events.
+
+    Args:
+        log: A clean log with sessions.
+        fields: Codes of its events.
+        labels: What follows each row.
+        rows: Mask of the rows to score, bool [rows of the log]; None: all.
+        length: Positions in a sequence.
+        overlap: Events repeated as context; None: half of `length`.
+
+    Raises:
+        CourseError: As `event_sequences`.
+    """
+    row, real, asked = ask_at_rows(log, labels, rows, length, overlap)
+    number = np.where(real, row + 2, PADDING).astype(np.int32)
+    return FieldSequences(inputs=number, fields=fields, table=fields.table(log), **asked)
 
 
 def whole_sequences(

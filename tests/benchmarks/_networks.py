@@ -19,16 +19,22 @@ from course_lib.models.rnn import event_rnn, item_rnn
 from course_lib.models.transformer import event_transformer, item_transformer
 from course_lib.sequences import (
     Catalogue,
+    Fields,
     ItemSequences,
     Sequences,
     Vocabulary,
     event_sequences,
+    field_sequences,
     item_sequences,
 )
+from course_lib.sequences.fields import served
 from course_lib.splits import Split
 from course_lib.training import Training, fit, fit_items
 
 PARTS = ("train", "validation", "test")
+WHOLE_EVENTS = ("event", "price", "gap")
+"""What a network of purchase intent reads, as far as the log has it: the classical models that
+stand beside it know prices and times, too."""
 UNCUT = 512
 """Events in a sequence that cuts hardly any session short."""
 SMALL = 5_000
@@ -57,6 +63,17 @@ EVENTS = {
     "convolutions": Recipe(event_cnn, {"epochs": 8, "learning_rate": 3e-3}),
     "Transformer": Recipe(event_transformer, {"epochs": 10, "learning_rate": 2e-3}),
 }
+INTENT = {
+    "SimpleRNN": Recipe(partial(event_rnn, dropout=0.3), {"epochs": 10}),
+    "LSTM": Recipe(partial(event_rnn, cell="lstm", dropout=0.3), {"epochs": 10}),
+    "GRU": Recipe(partial(event_rnn, cell="gru", dropout=0.3), {"epochs": 10}),
+    "convolutions": Recipe(
+        partial(event_cnn, dropout=0.3, width=32), {"epochs": 10, "learning_rate": 2e-3}
+    ),
+    "Transformer": Recipe(
+        partial(event_transformer, dropout=0.3), {"epochs": 10, "learning_rate": 1e-3}
+    ),
+}
 ITEMS = {
     "GRU": Recipe(partial(item_rnn, cell="gru", dropout=0.3), {"learning_rate": 3e-3}, 50),
     "LSTM": Recipe(partial(item_rnn, cell="lstm", dropout=0.3), {"learning_rate": 3e-3}, 50),
@@ -71,13 +88,22 @@ def event_parts(
     labels: pd.Series,
     length: int,
     rows: np.ndarray | None = None,
-) -> tuple[Vocabulary, dict[str, Sequences]]:
-    """Sequences of the three parts, at most among the given rows; uncut in the test part."""
+    whole: bool = False,
+) -> tuple[Vocabulary | Fields, dict[str, Sequences]]:
+    """Sequences of the three parts, at most among the given rows; uncut in the test part.
+
+    They are made of kinds of events, or, if `whole`, of the fields in `WHOLE_EVENTS`.
+    """
     rows = np.ones(len(log), bool) if rows is None else rows
-    events = log[log.attrs.get("event_column", "event")]
-    vocabulary = Vocabulary.fit(events, rows=split.rows(log, "train"))
+    train = split.rows(log, "train")
+    if whole:
+        names = [name for name in WHOLE_EVENTS if name in served(log)]
+        vocabulary, made = Fields.fit(log, train, names), field_sequences
+    else:
+        events = log[log.attrs.get("event_column", "event")]
+        vocabulary, made = Vocabulary.fit(events, rows=train), event_sequences
     parts = {
-        part: event_sequences(
+        part: made(
             log,
             vocabulary,
             labels,
@@ -90,10 +116,15 @@ def event_parts(
 
 
 def fit_events(
-    name: str, vocabulary: Vocabulary, parts: dict[str, Sequences], seed: int, **changes: object
+    name: str,
+    vocabulary: Vocabulary | Fields,
+    parts: dict[str, Sequences],
+    seed: int,
+    recipes: dict[str, Recipe] = EVENTS,
+    **changes: object,
 ) -> tuple[keras.Model, Training]:
-    """Train the event network of that name; `changes` go to `fit`."""
-    recipe = EVENTS[name]
+    """Train the network of that name among the recipes; `changes` go to `fit`."""
+    recipe = recipes[name]
     model = recipe.build(vocabulary, parts["train"].outcomes, seed=seed)
     settings = {"by_length": name != "SimpleRNN", "seed": seed, "progress": False}
     settings |= recipe.training | changes

@@ -1,7 +1,8 @@
 """Every network on every task that a log serves, beside every baseline, one table a task.
 
 Logs, splits, baselines and tables are those of ``baselines``; the networks and how they are
-trained are those of ``_networks``, one recipe for all logs. On dmm purchase intent is asked after
+trained are those of ``_networks``, one recipe for all logs. For purchase intent they read whole
+events, prices and times included, as the classical models do. On dmm purchase intent is asked after
 5, 10 and 15 pages, on visits (copies of a visit stay in one part). The last column is the
 network's lead over the best baseline in the first metric, paired, with its interval; below 0 is
 better for a log-loss, above 0 for a hit rate. Keys: the best network's and the best baseline's
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 from _networks import (
     EVENTS,
+    INTENT,
     ITEMS,
     event_parts,
     fit_events,
@@ -47,12 +49,13 @@ def add_networks(ladder: Ladder, log: pd.DataFrame, split: Split) -> None:
             model, training = fit_network_of_items(name, catalogue, parts, SEED)
             _join(ladder, name, rank_items(model, parts["test"]), model, training)
         return
-    rows = np.ones(len(log), bool)
-    if ladder.prefix:
+    rows, recipes, intent = np.ones(len(log), bool), EVENTS, ladder.prefix is not None
+    if intent:
         rows = (position_in_session(log) < 4 * ladder.prefix) & ladder.labels.notna().to_numpy()
-    for name, recipe in EVENTS.items():
-        vocabulary, parts = event_parts(log, split, ladder.labels, recipe.length, rows)
-        model, training = fit_events(name, vocabulary, parts, SEED)
+        recipes = INTENT
+    for name, recipe in recipes.items():
+        vocabulary, parts = event_parts(log, split, ladder.labels, recipe.length, rows, intent)
+        model, training = fit_events(name, vocabulary, parts, SEED, recipes)
         told = forecast(model, parts["test"], len(log), batch_size=64)
         told = told[:, 1] if ladder.prefix else told
         _join(ladder, name, told, model, training)
