@@ -8,7 +8,7 @@ and others, "BERT4Rec", CIKM 2019).
 from __future__ import annotations
 
 from course_lib.backend import keras, keras_hub
-from course_lib.errors import CourseError
+from course_lib.errors import CourseError, unknown_name
 from course_lib.models.items import OneField, Real
 from course_lib.sequences import Fields
 from course_lib.training import set_seed
@@ -165,9 +165,14 @@ def take_along(source: keras.Model, target: keras.Model, shared: tuple[str, ...]
         Names of the layers that were copied.
 
     Raises:
-        CourseError: If a layer to be copied is missing or has another shape.
+        CourseError: If there is no such field, or a layer to be copied is missing or has another
+            shape.
     """
-    own = {layer.name for layer in target.layers if _is_table(layer)} - set(shared)
+    tables = {layer.name for layer in target.layers if _is_table(layer)}
+    for name in shared:
+        if name not in tables:
+            raise unknown_name("field of the encoder", name, tables)
+    own = tables - set(shared)
     copied = []
     for layer in target.layers:
         if layer.name in own or not layer.weights:

@@ -64,11 +64,14 @@ class Fields:
             like: Fields of another shop, whose kinds of events keep their codes here.
 
         Raises:
-            CourseError: If there is no such field, the log lacks it, or no row is selected.
+            CourseError: If there is no such field or none is named, the log lacks it, or no row
+                is selected.
         """
         chosen = chosen_rows(log, rows)
         there = served(log)
         names = there if names is None else tuple(names)
+        if not names:
+            raise CourseError(f"Events are read by at least one field: name some of {NAMES}.")
         for name in names:
             if name not in NAMES:
                 raise unknown_name("field", name, NAMES)
@@ -82,8 +85,9 @@ class Fields:
         for name in names:
             if name == "price":
                 prices = log["price"].to_numpy(np.float64)[chosen]
+                prices = prices[~np.isnan(prices)]
                 shares = np.linspace(0, 1, PRICE_BANDS + 1)[1:-1]
-                edges = np.unique(np.nanquantile(prices, shares))
+                edges = np.unique(np.quantile(prices, shares)) if len(prices) else np.empty(0)
                 values[name] = tuple(range(PRICE_BANDS))
             elif name == "gap":
                 values[name] = ("first", *range(len(GAP_EDGES) + 1))
@@ -199,12 +203,23 @@ def whole_sequences(
         overlap: Events repeated from the sequence before.
 
     Raises:
-        CourseError: If the lengths do not fit together, the mask does not fit the log, or no
-            session has two events to read.
+        CourseError: If the lengths do not fit together, the mask does not fit the log or leaves
+            out a row before one that it selects, or no session has two events to read.
     """
-    chosen = chosen_rows(log, rows)
+    if length < 2:
+        raise CourseError(
+            "What is masked is told by the others: at least two events make a sequence, not "
+            f"{length}."
+        )
+    chosen, session = chosen_rows(log, rows), session_ids(log)
     kept = np.flatnonzero(chosen)
-    session = session_ids(log)[kept]
+    holes = np.flatnonzero(chosen[1:] & ~chosen[:-1] & (session[1:] == session[:-1]))
+    if len(holes):
+        raise CourseError(
+            f"The selected rows of a session must come first in it, but row {holes[0]} is left "
+            f"out and row {holes[0] + 1} selected: choose whole sessions or their beginnings."
+        )
+    session = session[kept]
     if not len(kept) or not (session[1:] == session[:-1]).any():
         raise CourseError("No session has two selected events: nothing can be masked and told.")
     at, real, fresh = lay_out(session, np.ones(len(kept), bool), length, overlap)

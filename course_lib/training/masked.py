@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -67,8 +68,8 @@ def masked_steps(
     """Return the function that masks the events of a step.
 
     Of most sequences some events are chosen, and replaced: 80 % by the mask, 10 % by another
-    event of the log, 10 % by themselves (keras-hub's `MaskedLMMaskGenerator`, on the numbers
-    of the events, so that all fields go at once). Of the share `last` of the sequences the
+    event of these sequences, 10 % by themselves (keras-hub's `MaskedLMMaskGenerator`, on the
+    numbers of the events, so that all fields go at once). Of the share `last` of the sequences the
     beginning is kept, of any length, and its last event masked, as when it is asked what comes
     next (Sun and others, 2019, section 3.6).
 
@@ -80,6 +81,7 @@ def masked_steps(
     """
     sequences = batches.sequences
     columns = [sequences.fields.names.index(name) for name in predicted]
+    own = np.unique(sequences.inputs[sequences.inputs != PADDING])
     generator = keras_hub.layers.MaskedLMMaskGenerator(
         vocabulary_size=len(sequences.table),
         mask_selection_rate=rate,
@@ -98,11 +100,14 @@ def masked_steps(
         chosen = np.zeros(numbers.shape, bool)
         chosen[np.flatnonzero(cut), ends[cut] - 1] = True
         shown = np.where(chosen, MASK, numbers)
-        # The generator draws from Python's own numbers: seeded here, a step repeats.
-        random.seed(int(rng.integers(2**31)))
-        masked = generator(np.where(cut[:, None], PADDING, numbers))
+        free = np.where(cut[:, None], PADDING, numbers)
+        with _pythons_numbers(int(rng.integers(2**31))):
+            masked = generator(free)
         arrays = {name: np.asarray(value) for name, value in masked.items()}
-        shown = np.where(cut[:, None], shown, arrays["token_ids"])
+        drawn = arrays["token_ids"]
+        # It draws from the whole log, whose other rows are none of ours: let ours stand for them.
+        drawn = np.where((drawn == free) | (drawn == MASK), drawn, own[drawn % len(own)])
+        shown = np.where(cut[:, None], shown, drawn)
         sequence, slot = np.nonzero(arrays["mask_weights"])
         chosen[sequence, arrays["mask_positions"][sequence, slot]] = True
 
@@ -121,6 +126,17 @@ def masked_steps(
         return inputs, inputs["positions"], known
 
     return make
+
+
+@contextlib.contextmanager
+def _pythons_numbers(seed: int) -> Iterator[None]:
+    """Seed Python's own random numbers, which the generator draws from, so that a step repeats."""
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 def marks(sequences: FieldSequences, rate: float) -> np.ndarray:
@@ -246,7 +262,13 @@ def masked_scores(
 
     Yields:
         Rows of the log, int64 [n], and scores of the field's values, float32 [n, values].
+
+    Raises:
+        CourseError: If the network does not tell that field.
     """
+    if field not in network.output:
+        told = ", ".join(network.output)
+        raise CourseError(f"The network tells no field {field!r}; it tells {told}.")
     batches = Batches(questions, min(batch_size, len(questions)), shapes=4)
     for step in batches.steps():
         arrays = batches.gathered(step)
