@@ -17,6 +17,7 @@ import logging
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 
 
@@ -75,7 +76,9 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 def __getattr__(name: str) -> object:
     if name != "keras_hub":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with _without_jax(), quiet_stderr():
+    with _without_jax(), quiet_stderr(), warnings.catch_warnings():
+        # In a notebook its downloader misses the widgets of a progress bar.
+        warnings.filterwarnings("ignore", message="IProgress not found")
         return importlib.import_module("keras_hub")
 
 

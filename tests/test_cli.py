@@ -228,12 +228,14 @@ def test_doctor_sets_a_remedy_beside_each_fault(course, capsys, monkeypatch):
     monkeypatch.setattr("course_lib.runs.doctor._device", lambda: _no_fault("Device"))
     monkeypatch.setattr("course_lib.runs.doctor._kernel", lambda: _no_fault("Kernel"))
     (course / "requirements.lock").write_text("numpy==0.1 \\\n    --hash=sha256:00\n")
+    (course / "weights.lock").write_text("no-such-weights==1.0 \\\n    --hash=sha256:00\n")
     status, out, _ = call(capsys, "doctor")
     assert status == 1
+    assert "FAULT Weights: no-such-weights missing" in out
     assert "FAULT Packages: numpy" in out
     assert "(lock: 0.1)" in out
     assert "FAULT Logs: COURSE_DATA names" in out
-    assert out.count("FAULT") == out.count("-> ") == 2
+    assert out.count("FAULT") == out.count("-> ") == 3
 
 
 def _no_fault(what):

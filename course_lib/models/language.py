@@ -18,7 +18,7 @@ import numpy as np
 
 from course_lib.backend import keras, keras_hub, quiet_stderr
 from course_lib.errors import CourseError, unknown_name
-from course_lib.training import Training, set_seed
+from course_lib.training import XLA_PAYS_FROM_STEPS, Training, set_seed
 from course_lib.training.loop import Watch, xla_pays
 
 ops = keras.ops
@@ -34,7 +34,6 @@ FOLDER_FILES = ("config.json", "model.safetensors", "tokenizer_config.json", "vo
 """What a folder in the layout of Hugging Face must hold."""
 ARRAYS = ("token_ids", "segment_ids", "padding_mask")
 """What a BERT reads, each [n, length]."""
-XLA_PAYS_FROM_STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -409,10 +408,10 @@ def fit_texts(
     Raises:
         CourseError: If there is nothing to learn from, or the share is none.
     """
-    for name, (arrays, outcomes) in (("training", train), ("validation", validation)):
-        if not len(outcomes) or len(outcomes) != len(arrays["token_ids"]):
+    for name, (arrays, answers) in (("training", train), ("validation", validation)):
+        if not len(answers) or len(answers) != len(arrays["token_ids"]):
             raise CourseError(
-                f"The {name} part has {len(arrays['token_ids'])} texts and {len(outcomes)} "
+                f"The {name} part has {len(arrays['token_ids'])} texts and {len(answers)} "
                 "outcomes: it needs one outcome a text, and at least one."
             )
     if not 0 <= warm_up < 1:
@@ -440,11 +439,12 @@ def fit_texts(
         jit_compile=jit_compile,
     )
     watch = Watch(epochs, patience, lambda logs: logs["val_log_loss"], progress=progress)
+    inputs, outcomes, weights = _filled(train, batch_size)
     return watch.run(
         model,
-        x=_filled(train, batch_size)[0],
-        y=_filled(train, batch_size)[1],
-        sample_weight=_filled(train, batch_size)[2],
+        x=inputs,
+        y=outcomes,
+        sample_weight=weights,
         validation_data=_filled(validation, batch_size),
         validation_batch_size=batch_size,
         batch_size=batch_size,
