@@ -296,7 +296,8 @@ def test_only_the_layers_that_are_named_learn(folder, train, learns):
     odds = text_forecast(model, part[0], batch_size=5)
     assert odds.shape == (16, 2)
     assert np.allclose(odds.sum(axis=1), 1)
-    assert odds[::2, 0].mean() > odds[1::2, 0].mean()
+    if learns:  # a mean of random states tells the two texts hardly apart
+        assert odds[::2, 0].mean() > odds[1::2, 0].mean()
 
 
 def test_padding_moves_no_forecast(folder):

@@ -44,7 +44,7 @@ class Language:
         name: What was asked for.
         backbone: keras-hub's ``BertBackbone``: from a dict of `ARRAYS` to a dict with the hidden
             states ``sequence_output`` [n, length, width].
-        tokenizer: keras-hub's ``BertTokenizer``.
+        tokenizer: keras-hub's ``BertTokenizer``, to be asked through `token_lists`.
     """
 
     name: str
@@ -146,6 +146,7 @@ def _from_folder(folder: Path, name: str) -> Language:
             f"The BERT in folder {name!r} cannot be read ({_first_line(error)}): its files do not "
             "belong together, or one is cut short; copy them there again."
         ) from None
+    _lower_first(tokenizer)
     if config.get("hidden_act", "gelu") == "gelu":
         use_exact_gelu(network)
     return Language(name, network, tokenizer)
@@ -162,9 +163,18 @@ def _from_preset(preset: str, name: str) -> Language:
             "and about 0.5 GB of disk; offline, use 'minilm' or a folder with the model's files."
         ) from None
     tokenizer.strip_accents = bool(tokenizer.lowercase)
+    _lower_first(tokenizer)
     if preset.startswith("hf://"):
         use_exact_gelu(network)
     return Language(name, network, tokenizer)
+
+
+def _lower_first(tokenizer: object) -> None:
+    """Let `token_lists` lower the texts, as the original does.
+
+    keras-hub folds case instead, which makes two letters of a sharp s.
+    """
+    tokenizer.lowers_first, tokenizer.lowercase = bool(tokenizer.lowercase), False
 
 
 def use_exact_gelu(backbone: keras.Model) -> None:
@@ -190,7 +200,8 @@ def exact_gelu(x: object) -> object:
 
 def token_lists(tokenizer: object, texts: Iterable[str]) -> list[list[int]]:
     """Return the token ids of each text, without the special ones at its ends."""
-    texts = [str(text) for text in texts]
+    lower = getattr(tokenizer, "lowers_first", False)
+    texts = [str(text).lower() if lower else str(text) for text in texts]
     if not texts:
         return []
     found = tokenizer(texts)
