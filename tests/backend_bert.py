@@ -7,12 +7,9 @@ that is small, as Adam makes much of gradients that are nearly nothing.
 
 from __future__ import annotations
 
-import json
-import sys
-
 from backend_step import set_weights, small_log
+from both_backends import report
 
-from course_lib.backend import keras
 from course_lib.models.bert import answer_network, behaviour_encoder, masked_network
 from course_lib.sequences import Fields, question_sequences, whole_sequences
 from course_lib.sessions import next_event
@@ -44,6 +41,4 @@ def losses() -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
-    result = {"backend": keras.backend.backend(), "losses": losses()}
-    result["jax_loaded"] = "jax" in sys.modules
-    print(json.dumps(result))
+    report(losses())

@@ -6,11 +6,9 @@ nothing is drawn by the backend, so the losses must agree.
 
 from __future__ import annotations
 
-import json
-import sys
-
 import numpy as np
 import pandas as pd
+from both_backends import report
 
 from course_lib.backend import keras
 from course_lib.models.cnn import event_cnn
@@ -93,6 +91,4 @@ def losses() -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
-    result = {"backend": keras.backend.backend(), "losses": losses()}
-    result["jax_loaded"] = "jax" in sys.modules
-    print(json.dumps(result))
+    report(losses())

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from backend_step import set_weights, small_log
+from both_backends import assert_alike
 
 from course_lib.backend import keras, keras_hub
 from course_lib.baselines.ranking import Popularity, Visits
@@ -520,26 +517,5 @@ def test_an_answer_network_learns_from_questions():
 
 
 def test_tensorflow_and_jax_pretrain_alike():
-    """A step of masking and one of answering: equal losses to 1e-4, from the same weights."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    runs = {
-        backend: subprocess.Popen(
-            [sys.executable, ROOT / "tests" / "backend_bert.py"],
-            env=os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for backend in ("tensorflow", "jax")
-    }
-    shown = {}
-    for backend, run in runs.items():
-        out, errors = run.communicate()
-        assert run.returncode == 0, errors[-3000:]
-        shown[backend] = json.loads(out.splitlines()[-1])
-        assert shown[backend]["backend"] == backend
-    assert [shown[name]["jax_loaded"] for name in ("tensorflow", "jax")] == [False, True]
-    first, second = (shown[name]["losses"] for name in ("tensorflow", "jax"))
-    assert sorted(first) == ["answers", "pretrain"]
-    for name, values in first.items():
-        assert values == pytest.approx(second[name], abs=1e-4), name
+    """A step of masking and one of answering, from the same weights."""
+    assert_alike("backend_bert.py", {"answers", "pretrain"})

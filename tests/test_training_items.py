@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from backend_step import set_weights, small_log
+from both_backends import assert_alike
 
 from course_lib.backend import keras
 from course_lib.baselines.ranking import Popularity
@@ -297,29 +294,8 @@ def test_bad_input_is_one_sentence():
 
 
 def test_tensorflow_and_jax_train_alike():
-    """A few steps of three networks: equal losses to 1e-4, from the same weights."""
-    runs = {
-        backend: subprocess.Popen(
-            [sys.executable, ROOT / "tests" / "backend_step.py"],
-            env=os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for backend in ("tensorflow", "jax")
-    }
-    shown = {}
-    for backend, run in runs.items():
-        out, errors = run.communicate()
-        assert run.returncode == 0, errors[-3000:]
-        shown[backend] = json.loads(out.splitlines()[-1])
-        assert shown[backend]["backend"] == backend
-    # The course never loads JAX beside TensorFlow, though TensorFlow would.
-    assert [shown[name]["jax_loaded"] for name in ("tensorflow", "jax")] == [False, True]
-    first, second = (shown[name]["losses"] for name in ("tensorflow", "jax"))
-    assert len(first) == 3
-    for name, values in first.items():
-        assert values == pytest.approx(second[name], abs=1e-4), name
+    """A few steps of three networks, from the same weights."""
+    assert_alike("backend_step.py", {"gru", "transformer", "event cnn"})
 
 
 def test_checkpoints_serve_networks_of_events_too(tmp_path, monkeypatch):

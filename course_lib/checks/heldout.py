@@ -88,6 +88,20 @@ def reaches(
     )
 
 
+def beyond_markov(
+    answer: Answer, on_shopworld: float, elsewhere: float
+) -> Callable[[float, float], float]:
+    """Return a `reaches` floor below the Markov chain, by a share of what it gained itself.
+
+    Args:
+        answer: Of an exercise in a notebook with a `log`.
+        on_shopworld: The share on the simulated shop.
+        elsewhere: The share on another log.
+    """
+    share = on_shopworld if answer.given("log").attrs["dataset"] == "shopworld" else elsewhere
+    return lambda frequencies, markov: markov - share * (frequencies - markov)
+
+
 def _counted(log: pd.DataFrame, labels: pd.Series, split: object) -> tuple[float, float]:
     """Log-loss on the test part of event frequencies and of a Markov chain."""
     from course_lib.baselines import EventFrequencies, MarkovChain

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from course_lib.checks.core import Answer, Cases, exercise
-from course_lib.checks.heldout import network_logits, reaches
+from course_lib.checks.heldout import beyond_markov, network_logits, reaches
 
 GAIN_ON_SHOPWORLD = 0.30
 """Beyond the Markov chain, as a share of what it gains over event frequencies."""
@@ -328,11 +328,5 @@ def a_place_on_the_ladder(answer: Answer, cases: Cases) -> None:
         "`forecast` expect logits and apply a softmax themselves: taken twice, no forecast can "
         "be sure of anything.",
     )
-    on_shopworld = answer.given("dataset") == "shopworld"
-    gain = GAIN_ON_SHOPWORLD if on_shopworld else GAIN_ELSEWHERE
-    reaches(
-        answer,
-        cases,
-        lambda frequencies, markov: markov - gain * (frequencies - markov),
-        "more epochs, more width, or a larger learning rate?",
-    )
+    floor = beyond_markov(answer, GAIN_ON_SHOPWORLD, GAIN_ELSEWHERE)
+    reaches(answer, cases, floor, "more epochs, more width, or a larger learning rate?")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from course_lib.checks.core import Answer, Cases, exercise
-from course_lib.checks.heldout import network_logits, reaches
+from course_lib.checks.heldout import beyond_markov, network_logits, reaches
 
 GAIN_ON_SHOPWORLD = 0.50
 """Beyond the Markov chain, as a share of what it gains over event frequencies."""
@@ -437,11 +437,5 @@ def a_place_without_peeking(answer: Answer, cases: Cases) -> None:
         seen.all(),
         f"the oldest event that moves it stands {max(reach - 1, 0)} events back.",
     )
-    on_shopworld = answer.given("log").attrs["dataset"] == "shopworld"
-    gain = GAIN_ON_SHOPWORLD if on_shopworld else GAIN_ELSEWHERE
-    reaches(
-        answer,
-        cases,
-        lambda frequencies, markov: markov - gain * (frequencies - markov),
-        "more epochs, more width, or a larger learning rate?",
-    )
+    floor = beyond_markov(answer, GAIN_ON_SHOPWORLD, GAIN_ELSEWHERE)
+    reaches(answer, cases, floor, "more epochs, more width, or a larger learning rate?")

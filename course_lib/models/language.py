@@ -19,7 +19,8 @@ import numpy as np
 from course_lib.backend import keras, keras_hub, quiet_stderr
 from course_lib.errors import CourseError, unknown_name
 from course_lib.training import XLA_PAYS_FROM_STEPS, Training, set_seed
-from course_lib.training.loop import Watch, xla_pays
+from course_lib.training.events import compile_logits, probabilities
+from course_lib.training.loop import Watch, adam, xla_pays
 
 ops = keras.ops
 
@@ -431,24 +432,8 @@ def fit_texts(
     if jit_compile is None:
         jit_compile = xla_pays(model, steps, XLA_PAYS_FROM_STEPS)
     rising = round(warm_up * steps)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0 if rising else learning_rate,
-        max(1, steps - rising),
-        alpha=0.02,
-        warmup_target=learning_rate if rising else None,
-        warmup_steps=rising,
-    )
     set_seed(seed)
-    model.compile(
-        keras.optimizers.Adam(rate, clipnorm=1.0),
-        loss=keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True, reduction="mean_with_sample_weight"
-        ),
-        weighted_metrics=[
-            keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="log_loss")
-        ],
-        jit_compile=jit_compile,
-    )
+    compile_logits(model, adam(learning_rate, steps, rising), jit_compile)
     watch = Watch(epochs, patience, lambda logs: logs["val_log_loss"], progress=progress)
     inputs, outcomes, weights = _filled(train, batch_size)
     return watch.run(
@@ -470,9 +455,7 @@ def text_forecast(
     filled, _, _ = _filled((arrays, np.zeros(count, np.int32)), min(batch_size, count))
     with quiet_stderr():
         logits = model.predict(filled, batch_size=min(batch_size, count), verbose=0)[:count]
-    logits = logits.astype(np.float64)
-    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return odds / odds.sum(axis=-1, keepdims=True)
+    return probabilities(logits)
 
 
 def _filled(

@@ -169,11 +169,7 @@ def ask_at_rows(
         what `Sequences` holds besides its inputs.
     """
     chosen = chosen_rows(log, rows)
-    if len(labels) != len(log):
-        raise CourseError(
-            f"The log has {len(log)} rows and the labels {len(labels)}: give one label to each."
-        )
-    outcomes, targets = outcomes_and_codes(labels)
+    outcomes, targets = answers_of_rows(log, labels)
     session = session_ids(log)
     row, real, fresh = lay_out(session, chosen, length, overlap)
     mask = fresh & (targets[row] >= 0)
@@ -185,6 +181,15 @@ def ask_at_rows(
         "outcomes": tuple(outcomes),
     }
     return row, real, asked
+
+
+def answers_of_rows(log: pd.DataFrame, labels: pd.Series) -> tuple[list, np.ndarray]:
+    """The outcomes, and the place of each row's among them, int64 [rows], -1 without a label."""
+    if len(labels) != len(log):
+        raise CourseError(
+            f"The log has {len(log)} rows and the labels {len(labels)}: give one label to each."
+        )
+    return outcomes_and_codes(labels)
 
 
 def chosen_rows(log: pd.DataFrame, rows: np.ndarray | None) -> np.ndarray:

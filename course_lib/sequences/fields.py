@@ -14,10 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from course_lib.baselines import outcomes_and_codes
 from course_lib.errors import CourseError, unknown_name
 from course_lib.events import offers
-from course_lib.sequences.events import PADDING, Sequences, ask_at_rows, chosen_rows, lay_out
+from course_lib.sequences.events import (
+    PADDING,
+    Sequences,
+    answers_of_rows,
+    ask_at_rows,
+    chosen_rows,
+    lay_out,
+)
 from course_lib.sessions import session_bounds, session_ids
 
 MASK, UNKNOWN = 1, 2
@@ -266,11 +272,7 @@ def question_sequences(
     """
     if length < 2:
         raise CourseError(f"A question reads at least one event: length {length} is too short.")
-    if len(labels) != len(log):
-        raise CourseError(
-            f"The log has {len(log)} rows and the labels {len(labels)}: give one label to each."
-        )
-    outcomes, targets = outcomes_and_codes(labels)
+    outcomes, targets = answers_of_rows(log, labels)
     asked = np.flatnonzero(chosen_rows(log, rows) & (targets >= 0))
     if not len(asked):
         raise CourseError("No selected row has a label, so nothing is asked.")

@@ -119,14 +119,7 @@ def fit(
         }
         kept = Checkpoint(checkpoint, model, (train, validation), settings)
     set_seed(seed)
-    model.compile(
-        adam(learning_rate, steps),
-        loss=keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True, reduction="mean_with_sample_weight"
-        ),
-        weighted_metrics=[LogLoss(from_logits=True, name="log_loss")],
-        jit_compile=jit_compile,
-    )
+    compile_logits(model, adam(learning_rate, steps), jit_compile)
     watch = Watch(
         epochs,
         patience,
@@ -152,6 +145,27 @@ def fit(
         x=Feed(batches, lambda step, _: batches.grid(step), seed),
         validation_data=Feed(checked, lambda step, _: checked.grid(step)),
     )
+
+
+def compile_logits(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, jit_compile: bool
+) -> None:
+    """Compile a network that puts out logits: the mean log-loss of what has a weight."""
+    model.compile(
+        optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        ),
+        weighted_metrics=[LogLoss(from_logits=True, name="log_loss")],
+        jit_compile=jit_compile,
+    )
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis, float64."""
+    logits = logits.astype(np.float64)
+    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return odds / odds.sum(axis=-1, keepdims=True)
 
 
 def check_parts(train: Sequences, validation: Sequences) -> None:
@@ -182,6 +196,4 @@ def forecast(
     with quiet_stderr():
         inputs, _, _ = _fill(sequences, batch_size)
         logits = model.predict(inputs, batch_size=batch_size, verbose=0)[: len(sequences)]
-    logits = logits.astype(np.float64)
-    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return sequences.to_rows(odds / odds.sum(axis=-1, keepdims=True), n_rows)
+    return sequences.to_rows(probabilities(logits), n_rows)

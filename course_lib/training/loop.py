@@ -270,16 +270,21 @@ def xla_pays(model: keras.Model, steps: int, threshold: int) -> bool:
     return backend in ("tensorflow", "jax")
 
 
-def adam(learning_rate: float, steps: int | None) -> keras.optimizers.Optimizer:
+def adam(learning_rate: float, steps: int | None, rising: int = 0) -> keras.optimizers.Optimizer:
     """Return Adam with gradients cut to norm 1.
 
     Args:
-        learning_rate: At the start.
+        learning_rate: At the start, or at its height after `rising` steps.
         steps: Over so many it falls along half a cosine to nearly 0 (Loshchilov and Hutter,
-            "SGDR", 2017); None: it stays.
+            "SGDR", 2017), those in which it rises included; None: it stays.
+        rising: Over so many steps it rises from 0 first.
     """
     rate = learning_rate
-    if steps is not None:
+    if steps is not None and rising:
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, steps - rising), 0.02, warmup_target=learning_rate, warmup_steps=rising
+        )
+    elif steps is not None:
         rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=0.02)
     return keras.optimizers.Adam(rate, clipnorm=1.0)
 
