@@ -272,6 +272,20 @@ def test_masking_rates():
     assert (inputs["event_codes"][weights > 0] == true[places][:, 1]).all()
 
 
+def test_all_masked_events_are_scored_and_few_places_stay_empty():
+    """Short sequences, of which one event is scored at most times, are the wasteful case."""
+    short = many(sessions=2_000, events=3)
+    batches = Batches(short, 500, shapes=1, wanted=marks(short, 0.3))
+    make, filled = masked_steps(batches, NAMES, rate=0.3, last=0.5), []
+    for seed in range(40):
+        for step in batches.steps(np.random.default_rng(seed)):
+            inputs, _, weights = make(step, np.random.default_rng((seed, 1)))
+            hidden = (inputs["codes"][..., 0] == MASK).sum()
+            filled.append((weights > 0).mean())
+            assert hidden <= (weights > 0).sum() < len(weights), "some were left out"
+    assert np.mean(filled) > 0.75
+
+
 def test_another_event_comes_from_the_sequences_themselves():
     """Not from rows that are not theirs, those of the test part say, and it is never padding."""
     own = {tuple(codes) for codes in MANY.read(MANY.inputs[MANY.mask])} | {(MASK,) * 3}

@@ -89,6 +89,7 @@ def masked_steps(
         mask_selection_length=sequences.length,
         unselectable_token_ids=[PADDING],
     )
+    capacity = _capacity(batches, rate, last)
 
     def make(step: tuple[int, np.ndarray], rng: np.random.Generator) -> tuple:
         numbers = batches.inputs(step)
@@ -111,14 +112,16 @@ def masked_steps(
         sequence, slot = np.nonzero(arrays["mask_weights"])
         chosen[sequence, arrays["mask_positions"][sequence, slot]] = True
 
-        places = np.flatnonzero(chosen)[: batches.capacity]
-        fill = (0, batches.capacity - len(places))
+        places = np.flatnonzero(chosen)
+        if len(places) > capacity:
+            places = np.sort(rng.choice(places, capacity, replace=False))
+        fill = (0, capacity - len(places))
         codes = sequences.table[numbers.ravel()[places]]
         inputs = {
             "codes": sequences.read(shown.astype(np.int32)),
             "positions": np.pad(places.astype(np.int32), fill),
         }
-        known = np.zeros(batches.capacity, np.float32)
+        known = np.zeros(capacity, np.float32)
         for name, column in zip(predicted, columns, strict=True):
             inputs[f"{name}_codes"] = np.pad(codes[:, column], fill)
             inputs[f"{name}_weights"] = np.pad((codes[:, column] > UNKNOWN).astype("f4"), fill)
@@ -126,6 +129,19 @@ def masked_steps(
         return inputs, inputs["positions"], known
 
     return make
+
+
+def _capacity(batches: Batches, rate: float, last: float) -> int:
+    """Positions that a step scores: four standard deviations above what the fullest expects."""
+    most = 0.0
+    for step in batches.steps():
+        real = (batches.inputs(step) != PADDING).sum(axis=1)
+        real = real[real > 0]
+        mean = last + (1 - last) * rate * real
+        # Of a cut sequence 1, of the others a binomial number.
+        square = last + (1 - last) * (rate * (1 - rate) * real + (rate * real) ** 2)
+        most = max(most, mean.sum() + 4 * np.sqrt((square - mean**2).sum()))
+    return -(-int(np.ceil(most)) // 64) * 64
 
 
 @contextlib.contextmanager
