@@ -257,6 +257,9 @@ def test_features_average_the_real_tokens_whatever_the_batch(folder, tmp_path):
     (kept,) = (tmp_path / "kept").iterdir()
     np.save(kept, got + 1)  # read, not computed again
     assert np.allclose(frozen_features(small, texts, length=20, cache=kept.parent), got + 1)
+    tokens = token_lists(small.tokenizer, texts)
+    assert np.allclose(frozen_features(small, tokens, length=20, cache=kept.parent), got + 1)
+    assert np.allclose(frozen_features(small, tokens, length=20), got, atol=1e-5)
     again = frozen_features(small, texts[:3], length=20, cache=kept.parent)
     assert np.allclose(again, got[:3], atol=1e-5)
     block = small.backbone.transformer_layers[0]

@@ -24,6 +24,8 @@ LESSONS = [
     "06_lstm_and_gru",
     "07_convolutions",
     "08_attention",
+    "09_bert_on_behaviour",
+    "10_language_bert",
 ]
 STORED = [f"notebooks/{name}" for name in LESSONS] + [f"solutions/{name}" for name in LESSONS]
 COMPARED_AT_LEAST = 0.6

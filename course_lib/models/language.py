@@ -199,8 +199,14 @@ def exact_gelu(x: object) -> object:
 # --- texts to numbers ----------------------------------------------------------------------
 
 
-def token_lists(tokenizer: object, texts: Iterable[str]) -> list[list[int]]:
-    """Return the token ids of each text, without the special ones at its ends."""
+def token_lists(tokenizer: object, texts: Iterable[str | list[int]]) -> list[list[int]]:
+    """Return the token ids of each text, without the special ones at its ends.
+
+    Texts that are lists of token ids already, cut or shuffled perhaps, stay as they are.
+    """
+    texts = list(texts)
+    if texts and all(isinstance(text, list | np.ndarray) for text in texts):
+        return [[int(token) for token in tokens] for tokens in texts]
     lower = getattr(tokenizer, "lowers_first", False)
     texts = [str(text).lower() if lower else str(text) for text in texts]
     if not texts:
@@ -210,14 +216,16 @@ def token_lists(tokenizer: object, texts: Iterable[str]) -> list[list[int]]:
     return [[int(token) for token in tokens] for tokens in found]
 
 
-def text_arrays(tokenizer: object, texts: Iterable[str], length: int) -> dict[str, np.ndarray]:
+def text_arrays(
+    tokenizer: object, texts: Iterable[str | list[int]], length: int
+) -> dict[str, np.ndarray]:
     """Lay texts out as a BERT reads them: [CLS], the tokens, [SEP], padding.
 
     A text that is too long loses its *beginning*: in a session the newest events stand last.
 
     Args:
         tokenizer: keras-hub's.
-        texts: n of them.
+        texts: n of them, or their `token_lists`.
         length: Positions, special tokens included.
 
     Returns:
@@ -260,7 +268,7 @@ class RealMean(keras.layers.Layer):
 
 def frozen_features(
     language: Language,
-    texts: Iterable[str],
+    texts: Iterable[str | list[int]],
     *,
     length: int = 64,
     batch_size: int = 64,
@@ -273,16 +281,16 @@ def frozen_features(
 
     Args:
         language: A `load_backbone`.
-        texts: n of them.
+        texts: n of them, or their `token_lists`.
         length: Positions at most; longer texts lose their beginning.
         batch_size: Texts a step.
         cache: A folder that keeps the result, in a file whose name is a digest of the weights,
-            the texts and the length; it is read where it is there already.
+            the tokens and the length; it is read where it is there already.
 
     Returns:
         float32 [n, width].
     """
-    texts = [str(text) for text in texts]
+    texts = token_lists(language.tokenizer, texts)
     kept = None
     if cache is not None:
         kept = Path(cache) / f"features-{_digest(language, texts, length)}.npy"
@@ -316,13 +324,13 @@ def _reader(backbone: keras.Model) -> keras.Model:
     return keras.Model(inputs, RealMean(name="mean")(states, inputs["padding_mask"]))
 
 
-def _digest(language: Language, texts: list[str], length: int) -> str:
+def _digest(language: Language, texts: list[list[int]], length: int) -> str:
     """Of all that features depend on, the weights as they are now included."""
     digest = hashlib.sha256(f"{length} {keras.config.dtype_policy().name}\n".encode())
     for weight in language.backbone.weights:
         digest.update(np.ascontiguousarray(ops.convert_to_numpy(weight)).tobytes())
-    for text in texts:
-        digest.update(text.encode() + b"\n")
+    for tokens in texts:
+        digest.update(" ".join(map(str, tokens)).encode() + b"\n")
     return digest.hexdigest()[:24]
 
 

@@ -71,7 +71,8 @@ def masked_steps(
     event of these sequences, 10 % by themselves (keras-hub's `MaskedLMMaskGenerator`, on the
     numbers of the events, so that all fields go at once). Of the share `last` of the sequences the
     beginning is kept, of any length, and its last event masked, as when it is asked what comes
-    next (Sun and others, 2019, section 3.6).
+    next (Sun and others, 2019, section 3.6, add sequences whose last
+    item alone is masked; the share and the cut are ours).
 
     Args:
         batches: Of `FieldSequences`, with `marks` as the positions that count.

@@ -28,8 +28,8 @@ NETWORK = {"width": 64, "blocks": 2, "heads": 2, "inner": 128, "dropout": 0.3}
 TRAINING = {
     "rate": 0.3,
     "last": 0.5,
-    "epochs": 60,
-    "patience": 60,
+    "epochs": 40,
+    "patience": 40,
     "batch_size": 256,
     "learning_rate": 2e-3,
     "score": "ndcg@10",

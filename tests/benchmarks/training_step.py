@@ -10,6 +10,10 @@ run this. It hands big blocks of memory back to the system after each step unles
 ``gathered_ratio``: a middling step over the sequences of Amazon Beauty, cut by length and with
 the real positions gathered before the output layer, over one as many sequences wide on average
 that is padded to 50 and scored everywhere; ``real_share`` of its positions are no padding.
+``encoder_ratio_to_torch``: the same comparison for BERT's step (two blocks, a fifth of the
+positions masked and gathered before the softmax, in both); ``masked_ratio``: that step of ours
+over one that scores all positions; ``masked_beauty_ratio``: the same over Beauty's sequences,
+the one cut by length, the other padded to 50.
 
 Each figure is the ratio of medians over rounds in which the steps take turns.
 """
@@ -31,6 +35,7 @@ import pandas as pd
 from course_lib.errors import CourseError
 
 BATCH, LENGTH, ITEMS, WIDTH = 256, 50, 5000, 64
+MASKED, HEADS = 0.2, 2
 ROUNDS, STEPS = 7, 3
 TUNED = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
 
@@ -82,6 +87,14 @@ def _figures() -> dict[str, float]:
     ours, theirs = in_turns(our_step(model, *gathered), our_step(other, *padded))
     figures["gathered_ratio"] = ours / theirs
     figures["real_share"] = real
+    ours, theirs = in_turns(encoder_step(MASKED), torch_encoder_step())
+    figures["encoder_ratio_to_torch"] = ours / theirs
+    figures["encoder_sequences_per_second"] = BATCH / ours
+    figures["encoder_torch_sequences_per_second"] = BATCH / theirs
+    ours, everywhere = in_turns(encoder_step(MASKED), encoder_step(1))
+    figures["masked_ratio"] = ours / everywhere
+    ours, everywhere = in_turns(*(encoder_step(MASKED, arrays) for arrays in _masked_beauty()))
+    figures["masked_beauty_ratio"] = ours / everywhere
     return figures
 
 
@@ -120,6 +133,124 @@ def all_positions() -> tuple[dict[str, np.ndarray], np.ndarray]:
     positions = np.arange(BATCH * LENGTH, dtype=np.int32)
     arrays = {"codes": codes, "positions": positions, "targets": targets}
     return arrays, np.ones(len(positions), np.float32)
+
+
+def masked_positions(share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Codes [batch, length], of which a share is masked, their places, and what stood there."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(3, ITEMS + 3, BATCH * LENGTH).astype(np.int32)
+    places = np.sort(rng.permutation(codes.size)[: round(share * codes.size)]).astype(np.int32)
+    shown = codes.copy()
+    shown[places] = 1
+    return shown.reshape(BATCH, LENGTH), places, codes[places]
+
+
+def encoder_step(share: float, arrays: dict[str, np.ndarray] | None = None):
+    """Return one call of the step that pretrains BERT, compiled as `pretrain` compiles it.
+
+    Its arrays are given, or sequences without padding of which a share is masked.
+    """
+    from course_lib.models.bert import behaviour_encoder, masked_network
+    from course_lib.sequences import Fields
+    from course_lib.training.items import compile_items
+    from course_lib.training.masked import masking_network
+
+    log = pd.DataFrame({"item_id": pd.Categorical(np.arange(ITEMS).astype(str))})
+    fields = Fields.fit(log, np.ones(ITEMS, bool), names=["item"])
+    encoder = behaviour_encoder(fields, width=WIDTH, heads=HEADS, dropout=0, length=LENGTH)
+    network = masking_network(masked_network(encoder))
+    compile_items(network, 1e-3, None, jit_compile=True)
+    if arrays is None:
+        codes, places, hidden = masked_positions(share)
+        arrays = {"codes": codes[..., None], "positions": places, "item_codes": hidden}
+        arrays["item_weights"] = np.ones(len(places), np.float32)
+
+    def step() -> None:
+        network.train_on_batch(arrays, arrays["positions"], arrays["item_weights"])
+
+    step()
+    return step
+
+
+def _masked_beauty() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """A middling step of masked sequences of Beauty, and one padded to 50 and scored everywhere."""
+    from course_lib.cleaning import clean
+    from course_lib.datasets import load
+    from course_lib.sequences import Batches, Fields, whole_sequences
+    from course_lib.sessions import assign_sessions
+    from course_lib.training.masked import marks, masked_steps
+
+    log = assign_sessions(clean(load("beauty", "full", 1)).log)
+    everything = np.ones(len(log), bool)
+    fields = Fields.fit(log, everything, names=["item"])
+    sequences = whole_sequences(log, fields, rows=everything, length=LENGTH)
+    batches = Batches(sequences, BATCH, wanted=marks(sequences, MASKED))
+    steps = batches.steps()
+    area = [np.prod(batches.shapes[shape]) for shape, _ in steps]
+    step = steps[int(np.argsort(area)[len(area) // 2])]
+    rng = np.random.default_rng(0)
+    masked, _, _ = masked_steps(batches, ("item",), rate=MASKED, last=0)(step, rng)
+    some = sequences.take(rng.permutation(len(sequences))[:BATCH])
+    codes = sequences.read(np.pad(some.inputs, ((0, 0), (0, LENGTH - some.length))))
+    padded = {
+        "codes": codes,
+        "positions": np.arange(codes[..., 0].size, dtype=np.int32),
+        "item_codes": codes[..., 0].ravel(),
+        "item_weights": (codes[..., 0].ravel() > 0).astype(np.float32),
+    }
+    for arrays in (masked, padded):  # as many items as elsewhere here
+        for name in ("codes", "item_codes"):
+            special = arrays[name] < 3
+            arrays[name] = np.where(special, arrays[name], 3 + arrays[name] % ITEMS)
+    return masked, padded
+
+
+def torch_encoder_step():
+    """Return one step of the same encoder and head in eager PyTorch, from its own layers."""
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.manual_seed(0)
+
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.items = nn.Embedding(ITEMS + 3, WIDTH)
+            nn.init.normal_(self.items.weight, std=0.02)
+            self.places = nn.Embedding(LENGTH, WIDTH)
+            self.norm_in, self.norm_head = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+            options = {"dropout": 0.0, "activation": "gelu", "batch_first": True}
+            self.blocks = nn.ModuleList(
+                nn.TransformerEncoderLayer(WIDTH, HEADS, 4 * WIDTH, **options) for _ in range(2)
+            )
+            self.dense = nn.Linear(WIDTH, WIDTH)
+            self.bias = nn.Parameter(torch.zeros(ITEMS + 3))
+
+        def forward(self, codes, places):
+            x = self.norm_in(self.items(codes) + self.places.weight)
+            padding = codes == 0
+            for block in self.blocks:
+                x = block(x, src_key_padding_mask=padding)
+            x = x.reshape(-1, WIDTH)[places]
+            x = self.norm_head(nn.functional.gelu(self.dense(x)))
+            return x @ self.items.weight.T + self.bias
+
+    network = Encoder()
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    codes, places, hidden = (
+        torch.from_numpy(array.astype(np.int64)) for array in masked_positions(MASKED)
+    )
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(codes, places), hidden)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    step()
+    return step
 
 
 def _beauty() -> tuple[tuple, tuple, float]:

@@ -1,0 +1,11 @@
+"""Lesson 09 under papermill: another seed, and every log that serves its main task."""
+
+from __future__ import annotations
+
+import pytest
+from lesson_runs import assert_runs, logs_for
+
+
+@pytest.mark.parametrize("dataset", logs_for("09", "next_item"))
+def test_lesson_09(dataset, tmp_path):
+    assert_runs("09", dataset, tmp_path, epochs=1, sessions=600)
