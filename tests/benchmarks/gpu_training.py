@@ -1,10 +1,11 @@
 """A GPU: steps a second and minutes to Beauty's figure on JAX, beside compiled PyTorch.
 
 Runs on Keras's JAX backend in a process of its own and refuses where JAX sees no GPU. Keys:
-``{lstm,transformer}_steps_per_second`` in float32 and ``*_half`` in bfloat16 (the networks and
-the batch of ``training_step``); the same of PyTorch's ``torch.compile`` as ``*_torch`` where
-torch is installed; ``beauty_minutes``, ``beauty_hr10`` and ``beauty_ndcg10``: the training of
-``beauty_transformer`` in bfloat16. The hardware's name is printed first.
+``{lstm,transformer,encoder}_steps_per_second`` in float32 and ``*_half`` in bfloat16 (the
+networks and the batch of ``training_step``); the same of PyTorch's ``torch.compile`` as
+``*_torch`` where torch is installed; ``beauty_minutes``, ``beauty_hr10`` and ``beauty_ndcg10``:
+the training of ``beauty_transformer`` in bfloat16, and ``bert_*`` that of ``beauty_bert``. The
+hardware's name is printed first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -45,7 +47,17 @@ def main() -> dict[str, float]:
 
 def _figures() -> dict[str, float]:
     import jax
-    from training_step import ITEMS, LENGTH, WIDTH, all_positions, our_step, torch_step
+    from training_step import (
+        ITEMS,
+        LENGTH,
+        MASKED,
+        WIDTH,
+        all_positions,
+        encoder_step,
+        our_step,
+        torch_encoder_step,
+        torch_step,
+    )
 
     gpus = [device for device in jax.devices() if device.platform == "gpu"]
     if not gpus:
@@ -60,25 +72,31 @@ def _figures() -> dict[str, float]:
 
     print(f"hardware: {gpus[0].device_kind}, JAX {jax.__version__}, Keras {keras.__version__}")
     catalogue = Catalogue(pd.RangeIndex(ITEMS), np.ones(ITEMS, np.int64))
-    builders = {
-        "lstm": lambda: item_rnn(catalogue, cell="lstm", width=WIDTH, dropout=0),
-        "transformer": lambda: item_transformer(catalogue, width=WIDTH, dropout=0, length=LENGTH),
+    batch, size = all_positions(), {"width": WIDTH, "dropout": 0}
+    steps = {
+        "lstm": lambda: our_step(item_rnn(catalogue, cell="lstm", **size), *batch),
+        "transformer": lambda: our_step(item_transformer(catalogue, length=LENGTH, **size), *batch),
+        "encoder": lambda: encoder_step(MASKED),
     }
+    theirs = {name: partial(torch_step, name) for name in ("lstm", "transformer")}
+    theirs["encoder"] = torch_encoder_step
     torch = importlib.util.find_spec("torch") is not None
     figures = {}
     for suffix, policy in (("", "float32"), ("_half", "mixed_bfloat16")):
         keras.config.set_dtype_policy(policy)
-        for name, build in builders.items():
-            step = our_step(build(), *all_positions())
-            figures[f"{name}_steps_per_second{suffix}"] = _rate(step)
+        for name, step in steps.items():
+            figures[f"{name}_steps_per_second{suffix}"] = _rate(step())
             if torch:
-                other = torch_step(name, "cuda", compiled=True, half=bool(suffix))
+                other = theirs[name]("cuda", compiled=True, half=bool(suffix))
                 figures[f"{name}_steps_per_second{suffix}_torch"] = _rate(other)
+    import beauty_bert
     import beauty_transformer
 
-    beauty = beauty_transformer.main()
-    figures |= {f"beauty_{key}": beauty[key] for key in ("hr10", "ndcg10")}
-    return figures | {"beauty_minutes": beauty["train_minutes"]}
+    for name, benchmark in (("beauty", beauty_transformer), ("bert", beauty_bert)):
+        found = benchmark.main()
+        figures |= {f"{name}_{key}": found[key] for key in ("hr10", "ndcg10")}
+        figures[f"{name}_minutes"] = found["train_minutes"]
+    return figures
 
 
 def _rate(step) -> float:

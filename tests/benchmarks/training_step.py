@@ -205,8 +205,11 @@ def _masked_beauty() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     return masked, padded
 
 
-def torch_encoder_step():
-    """Return one step of the same encoder and head in eager PyTorch, from its own layers."""
+def torch_encoder_step(device: str = "cpu", compiled: bool = False, half: bool = False):
+    """Return one step of the same encoder and head in PyTorch, from its own layers.
+
+    Args: as `torch_step`.
+    """
     import torch
     from torch import nn
 
@@ -236,15 +239,17 @@ def torch_encoder_step():
             x = self.norm_head(nn.functional.gelu(self.dense(x)))
             return x @ self.items.weight.T + self.bias
 
-    network = Encoder()
+    network = Encoder().to(device)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     codes, places, hidden = (
-        torch.from_numpy(array.astype(np.int64)) for array in masked_positions(MASKED)
+        torch.from_numpy(array.astype(np.int64)).to(device) for array in masked_positions(MASKED)
     )
+    forward = torch.compile(network) if compiled else network
 
     def step() -> None:
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(network(codes, places), hidden)
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            loss = nn.functional.cross_entropy(forward(codes, places), hidden)
         loss.backward()
         optimizer.step()
         loss.item()
