@@ -27,7 +27,7 @@ LENGTH = 50
 NETWORK = {"width": 64, "blocks": 2, "heads": 2, "inner": 128, "dropout": 0.3}
 TRAINING = {
     "rate": 0.3,
-    "last": 0.5,
+    "last": 0.2,
     "epochs": 40,
     "patience": 40,
     "batch_size": 256,
