@@ -11,4 +11,4 @@ from course_lib.models.language import has_packaged_weights
 @pytest.mark.skipif(not has_packaged_weights(), reason="the weights of weights.lock are missing")
 @pytest.mark.parametrize("dataset", logs_for("10"))
 def test_lesson_10(dataset, tmp_path):
-    assert_runs("10", dataset, tmp_path, epochs=1, sessions=400)
+    assert_runs("10", dataset, tmp_path, epochs=1, sessions=200, told=3, length=16)
