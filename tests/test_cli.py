@@ -14,7 +14,9 @@ import pytest
 from small_course import code, everything_in, small_course, write_notebook
 
 from course_lib import cli
+from course_lib.runs.bench import benchmark_names, load_benchmark
 
+ROOT = Path(__file__).parents[1]
 COMMANDS = ("list", "run", "lab", "build", "bench", "doctor", "progress", "hint", "reset", "data")
 
 
@@ -209,6 +211,11 @@ def test_bench_ends_with_one_flat_json_line(course, capsys):
     assert json.loads(out.splitlines()[-1]) == {"events": 3, "ratio": 0.5}
     (folder / "deep.py").write_text("def main():\n    return {'a': {'b': 1}}\n")
     assert call(capsys, "bench", "deep", "--json")[0] == 2
+
+
+@pytest.mark.parametrize("name", benchmark_names(ROOT))
+def test_every_benchmark_can_be_loaded_and_run_by_name(name):
+    assert callable(load_benchmark(ROOT, name).main)
 
 
 def test_data_commands_read_and_import_logs(course, capsys, monkeypatch):

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from course_lib.errors import CourseError, unknown_name
@@ -22,11 +23,11 @@ def benchmark_names(root: Path) -> list[str]:
     )
 
 
-def run_benchmark(root: Path, name: str) -> dict[str, Any]:
-    """Run ``main()`` of a benchmark and return its figures by key.
+def load_benchmark(root: Path, name: str) -> ModuleType:
+    """Import a benchmark, without running it.
 
     Raises:
-        CourseError: If there is no such benchmark, or it returns no flat dict.
+        CourseError: If there is no such benchmark.
     """
     names = benchmark_names(root)
     if name.replace("_", "-") not in names:
@@ -36,9 +37,19 @@ def run_benchmark(root: Path, name: str) -> dict[str, Any]:
         f"course_benchmark_{stem}", root / FOLDER / f"{stem}.py"
     )
     module = importlib.util.module_from_spec(specification)
-    sys.path.insert(0, str(root / FOLDER))  # benchmarks share modules whose names begin with _
+    sys.path.insert(0, str(root / FOLDER))  # benchmarks share modules
+    sys.modules[specification.name] = module  # dataclasses look up the module they are made in
     specification.loader.exec_module(module)
-    figures = module.main()
+    return module
+
+
+def run_benchmark(root: Path, name: str) -> dict[str, Any]:
+    """Run ``main()`` of a benchmark and return its figures by key.
+
+    Raises:
+        CourseError: If there is no such benchmark, or it returns no flat dict.
+    """
+    figures = load_benchmark(root, name).main()
     flat = isinstance(figures, Mapping) and not any(
         isinstance(value, (Mapping, list, tuple, set)) for value in figures.values()
     )
