@@ -158,7 +158,8 @@ def compare(name: str, seed: int) -> dict[str, list[np.ndarray]]:
         for part in ("train", "validation")
     ]
     encoder = behaviour_encoder(fields, **NETWORK, seed=seed)
-    network = masked_network(encoder, ("item", "event"))
+    told = tuple(name for name in ("item", "event") if name in fields.names)
+    network = masked_network(encoder, told)
     training = pretrain(network, *parts, seed=seed, progress=False, **PRETRAINING)
     print(f"{name}, seed {seed}: {training}", file=sys.stderr)
     own, found = encoder.get_weights(), {"saved": [], "ahead": [], "counts_ahead": []}

@@ -252,6 +252,10 @@ def measure(name: str, texts: int) -> dict[str, float]:
         key = f"{name}_{rung.name.lower().replace(', ', '_').replace(' ', '_').replace('-', '')}"
         score = rung.scores[metric]
         figures |= {key: score.value, f"{key}_low": score.low, f"{key}_high": score.high}
+    print(f"{metric} of each less that of the frozen BERT, paired by session:")
+    for rung in ladder.rungs:
+        if rung != "frozen":
+            print(f"  {rung:>26} {ladder.difference(rung, 'frozen', metric=metric):+.3f}")
     return figures | {f"{name}_tuning_minutes": bench.minutes}
 
 
