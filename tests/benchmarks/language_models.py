@@ -61,7 +61,7 @@ class Table:
 TABLES = {
     "shopworld": Table("shopworld", "next_event", 10),
     "shopworld_intent": Table("shopworld", "purchase_intent", 10),
-    "rees46": Table("rees46", "next_event", 10, ("words", "brand", "price")),
+    "rees46": Table("rees46", "next_event", 3, ("words", "brand", "price")),
     "rees46_intent": Table("rees46", "purchase_intent", 2, ("words", "brand", "price")),
     "jd": Table("jd", "next_event", 30, ("words", "gap")),
     "online_retail": Table("online_retail", "next_item", 10),
@@ -89,12 +89,13 @@ class Bench:
         }
         self.labels = tellers[table.task](log)
         number = log.groupby("session_id").cumcount().to_numpy()
+        session = pd.factorize(log["session_id"])[0]
         if table.task == "purchase_intent":
-            early = number == table.prefix - 1
-        else:
-            early = number < table.prefix
-        asked = random.permutation(np.flatnonzero(self.labels.notna().to_numpy() & early))
-        asked = asked[~log["session_id"].iloc[asked].duplicated().to_numpy()]
+            place = np.full(session.max() + 1, table.prefix - 1)
+        else:  # drawn before the session is looked at: its end has no say in what is asked
+            place = random.integers(table.prefix, size=session.max() + 1)
+        asked = np.flatnonzero(self.labels.notna().to_numpy() & (number == place[session]))
+        asked = random.permutation(asked)
         caps = {"train": texts, "validation": texts // 4, "test": texts // 2}
         self.rows = {p: np.sort(asked[self.split.rows(log, p)[asked]][: caps[p]]) for p in PARTS}
         self._name_outcomes()
