@@ -37,7 +37,8 @@ def load_benchmark(root: Path, name: str) -> ModuleType:
         f"course_benchmark_{stem}", root / FOLDER / f"{stem}.py"
     )
     module = importlib.util.module_from_spec(specification)
-    sys.path.insert(0, str(root / FOLDER))  # benchmarks share modules
+    if str(root / FOLDER) not in sys.path:  # benchmarks share modules
+        sys.path.insert(0, str(root / FOLDER))
     sys.modules[specification.name] = module  # dataclasses look up the module they are made in
     specification.loader.exec_module(module)
     return module
