@@ -400,8 +400,9 @@ def test_the_gathered_head_is_keras_hubs():
     assert np.abs(keras.ops.convert_to_numpy(gathered(states, flat)) - 2 * wanted).max() < 1e-4
 
 
-def test_the_encoder_reads_both_ways_and_no_padding():
-    encoder = small_encoder()
+@pytest.mark.parametrize("from_the_end", [False, True])
+def test_the_encoder_reads_both_ways_and_no_padding(from_the_end):
+    encoder = small_encoder(from_the_end=from_the_end)
     set_weights(encoder)
     codes = WHOLE.read(WHOLE.inputs[(WHOLE.inputs > 0).sum(axis=1) >= 5][:4])
     real = codes[..., 0] > 0
@@ -415,6 +416,16 @@ def test_the_encoder_reads_both_ways_and_no_padding():
     assert moved[:, :4].min(axis=(0, 1)).max() > 1e-4, "a later event is read, too"
     names = [layer.name for layer in encoder.layers]
     assert set(FIELDS.names) <= set(names) and encoder.name == "encoder"
+
+
+@pytest.mark.parametrize("from_the_end", [False, True])
+def test_from_the_end_an_older_event_moves_no_position(from_the_end):
+    codes = WHOLE.read(WHOLE.inputs[(WHOLE.inputs > 0).sum(axis=1) >= 5][:4])
+    real = codes[:, 1:, 0] > 0
+    encoder = small_encoder(blocks=0, from_the_end=from_the_end)
+    whole, younger = (keras.ops.convert_to_numpy(encoder(some)) for some in (codes, codes[:, 1:]))
+    apart = np.abs(whole[:, 1:] - younger).max(axis=2)[real]
+    assert apart.max() < 1e-6 if from_the_end else apart.min() > 1e-3
 
 
 def test_take_along_copies_what_is_shared_and_nothing_else():

@@ -12,7 +12,7 @@ ALWAYS = ("what happens after a row", "the audit", "chosen on all sessions", "wh
 @pytest.mark.parametrize("dataset", logs_for("03"))
 def test_lesson_03(dataset, tmp_path, monkeypatch):
     trace = forbid_tensorflow(tmp_path, monkeypatch)
-    claims = assert_runs("03", dataset, tmp_path)
+    claims = assert_runs("03", dataset, tmp_path, dimensions=8, dice=1_000)
     assert not trace.exists(), "lesson 03 asked for TensorFlow or Keras"
     hours_are_known = dataset not in ("rees46",)  # that log is three hours long
     for text, holds in claims.items():

@@ -10,18 +10,14 @@ from course_lib.runs.parameters import read_parameters
 
 
 @pytest.mark.parametrize("dataset", logs_for("04"))
-def test_lesson_04(dataset, tmp_path):
-    claims = assert_runs("04", dataset, tmp_path)
+def test_lesson_04(dataset, tmp_path, monkeypatch):
+    trace = forbid_tensorflow(tmp_path, monkeypatch)
+    claims = assert_runs("04", dataset, tmp_path, questions=2_000)
+    assert not trace.exists(), "lesson 04 asked for TensorFlow or Keras"
     checks = {text: holds for text, holds in claims.items() if text.endswith("the library's")}
     assert len(checks) >= 9
     for text, holds in checks.items():
         assert holds, f"{text}, on {dataset}"
-
-
-def test_lesson_04_never_asks_for_tensorflow(tmp_path, monkeypatch):
-    trace = forbid_tensorflow(tmp_path, monkeypatch)
-    assert_runs("04", "shopworld", tmp_path)
-    assert not trace.exists()
 
 
 @pytest.mark.parametrize("given", ["orders=5", "k=9", "prefix=0", "questions=1999"])

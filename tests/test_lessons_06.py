@@ -8,4 +8,4 @@ from lesson_runs import assert_runs, logs_for
 
 @pytest.mark.parametrize("dataset", logs_for("06", "next_event"))
 def test_lesson_06(dataset, tmp_path):
-    assert_runs("06", dataset, tmp_path, epochs=1, sessions=600)
+    assert_runs("06", dataset, tmp_path, epochs=1, sessions=200, width=8, length=16, questions=500)

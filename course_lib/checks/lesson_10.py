@@ -377,8 +377,10 @@ def _tune(rates: np.ndarray) -> list[float]:
         "`TfidfVectorizer` and `LogisticRegression` are imported, and `make_pipeline` joins them.",
         "A column of the odds belongs to an outcome: `model.classes_` says which ones the model "
         "knows. The others need a little, too, or their log-loss is infinite.",
-        "Make new words from a text: those of its last event with a mark of their own, the verbs "
-        "of the last events joined, how many events are told.",
+        "Give the model fewer words to read, the verbs alone, or make new ones from a text: the "
+        "verbs of the last events joined, how many events are told. "
+        "`TfidfVectorizer(analyzer=...)` takes a function of yours from a text to its words; its "
+        "own pattern drops signs like `+`.",
         'Lesson 10, section "Frozen: features once, a linear model on top" does it for TF-IDF.',
     ),
     seconds=60,
@@ -432,8 +434,8 @@ def a_reader(answer: Answer, cases: Cases) -> None:
     )
     cases.mistake(
         bool(floor < loss <= floor + 2 * MARGIN),
-        "It reads as well as a plain reader of single words, which is not enough here: a bag does "
-        "not know what came last.",
+        "It reads as well as a plain reader of single words, which is not enough here: names "
+        "of items outnumber what the visitor did.",
     )
     cases(
         f"its log-loss on test texts is at most {floor:.3f} (frequencies {frequencies:.3f})",

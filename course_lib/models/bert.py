@@ -10,7 +10,7 @@ from __future__ import annotations
 from course_lib.backend import keras, keras_hub
 from course_lib.errors import CourseError, unknown_name
 from course_lib.models.items import OneField, Real
-from course_lib.sequences import Fields
+from course_lib.sequences import PADDING, Fields
 from course_lib.training import set_seed
 
 ops = keras.ops
@@ -43,6 +43,16 @@ class GatheredHead(keras.layers.Layer):
         return self.head(flat, positions[None])[0]
 
 
+@keras.saving.register_keras_serializable(package="course_lib")
+class PlaceFromTheEnd(keras.layers.Layer):
+    """How many real events stand after each, from codes [batch, length] to int32 of that shape."""
+
+    def call(self, codes: object) -> object:
+        """Count 0 for the last real event, and 0 for padding."""
+        real = ops.sum(ops.cast(ops.not_equal(codes, PADDING), "int32"), axis=1, keepdims=True)
+        return ops.maximum(real - 1 - ops.arange(ops.shape(codes)[1], dtype="int32"), 0)
+
+
 def behaviour_encoder(
     fields: Fields,
     *,
@@ -52,6 +62,7 @@ def behaviour_encoder(
     inner: int | None = None,
     dropout: float = 0.1,
     length: int = 50,
+    from_the_end: bool = False,
     seed: int = 1,
 ) -> keras.Model:
     """Build the encoder: the tables of all fields summed, positions, blocks that look both ways.
@@ -64,6 +75,8 @@ def behaviour_encoder(
         inner: Numbers in the middle of each block's small network; None: four times `width`.
         dropout: In the blocks and of what enters them.
         length: The most positions that it will read.
+        from_the_end: Count positions from the last event back, so that what is asked next always
+            stands at the same one; else from the first.
         seed: Of the initial weights.
 
     Returns:
@@ -86,10 +99,12 @@ def behaviour_encoder(
     ]
     x = vectors[0] if len(vectors) == 1 else keras.layers.Add(name="event_vector")(vectors)
     position = keras_hub.layers.PositionEmbedding(length, initializer=small, name="position")
-    x = keras.layers.Add(name="with_position")([x, position(x)])
+    first = OneField(0, name="first_codes")(codes)
+    places = PlaceFromTheEnd(name="from_the_end")(first) if from_the_end else None
+    x = keras.layers.Add(name="with_position")([x, position(x, positions=places)])
     x = keras.layers.LayerNormalization(epsilon=1e-6, name="norm_in")(x)
     x = keras.layers.Dropout(dropout, name="dropout_in")(x)
-    real = Real(name="real")(OneField(0, name="first_codes")(codes))
+    real = Real(name="real")(first)
     for number in range(1, blocks + 1):
         x = keras_hub.layers.TransformerEncoder(
             intermediate_dim=inner or 4 * width,

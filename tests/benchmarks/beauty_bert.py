@@ -24,12 +24,19 @@ from course_lib.sessions import next_item
 from course_lib.training.masked import pretrain, rank_masked
 
 LENGTH = 50
-NETWORK = {"width": 64, "blocks": 2, "heads": 2, "inner": 128, "dropout": 0.2}
+NETWORK = {
+    "width": 64,
+    "blocks": 2,
+    "heads": 2,
+    "inner": 128,
+    "dropout": 0.4,
+    "from_the_end": True,
+}
 TRAINING = {
     "rate": 0.3,
     "last": 0.2,
-    "epochs": 40,
-    "patience": 40,
+    "epochs": 120,
+    "patience": 120,
     "batch_size": 128,
     "learning_rate": 2e-3,
     "score": "ndcg@10",

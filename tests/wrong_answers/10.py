@@ -290,7 +290,7 @@ def reader(texts, answers, outcomes):
 
 
 # %% 10.6 single words
-# message: a bag does not know what came last
+# message: names of items outnumber what the visitor did
 def reader(texts, answers, outcomes):
     words = TfidfVectorizer(min_df=3, token_pattern=r"\S+")
     model = make_pipeline(words, LogisticRegression(C=0.3, max_iter=500)).fit(texts, answers)
