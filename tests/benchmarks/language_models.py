@@ -29,7 +29,13 @@ from course_lib.features.texts import session_texts
 from course_lib.ladder import Ladder
 from course_lib.models import bert, language
 from course_lib.sequences import Fields, question_sequences
-from course_lib.sessions import assign_sessions, next_event, next_item, purchase_later
+from course_lib.sessions import (
+    assign_sessions,
+    next_event,
+    next_item,
+    position_in_session,
+    purchase_later,
+)
 from course_lib.splits import temporal_split
 from course_lib.training import fit, forecast
 
@@ -88,13 +94,13 @@ class Bench:
             "next_item": next_item,
         }
         self.labels = tellers[table.task](log)
-        number = log.groupby("session_id").cumcount().to_numpy()
-        session = pd.factorize(log["session_id"])[0]
         if table.task == "purchase_intent":
-            place = np.full(session.max() + 1, table.prefix - 1)
+            place = table.prefix - 1
         else:  # drawn before the session is looked at: its end has no say in what is asked
-            place = random.integers(table.prefix, size=session.max() + 1)
-        asked = np.flatnonzero(self.labels.notna().to_numpy() & (number == place[session]))
+            drawn = random.integers(table.prefix, size=log["session_id"].nunique())
+            place = drawn[log["session_id"]]
+        reached = position_in_session(log) == place
+        asked = np.flatnonzero(self.labels.notna().to_numpy() & reached)
         asked = random.permutation(asked)
         caps = {"train": texts, "validation": texts // 4, "test": texts // 2}
         self.rows = {p: np.sort(asked[self.split.rows(log, p)[asked]][: caps[p]]) for p in PARTS}
